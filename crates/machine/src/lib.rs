@@ -1,0 +1,9 @@
+//! The pure domain of selfsame: who a virtual machine is, how it is described, and what may happen to it.
+//!
+//! **Invariant: no I/O.** Nothing here opens a file, reads the clock, spawns a process or draws a random number; time
+//! and randomness are arguments. That is what lets every rule be tested as a function and fuzzed as bytes.
+//!
+//! **Boundary.** `host` gives these types their effects; `selfsame` shows them to people. Nothing here prints.
+
+pub mod code;
+pub mod problem;
