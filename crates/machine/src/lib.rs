@@ -6,4 +6,6 @@
 //! **Boundary.** `host` gives these types their effects; `selfsame` shows them to people. Nothing here prints.
 
 pub mod code;
+pub mod identity;
 pub mod problem;
+mod quote;
