@@ -7,5 +7,7 @@
 
 pub mod code;
 pub mod identity;
+pub mod name;
 pub mod problem;
 mod quote;
+pub mod size;
