@@ -10,4 +10,6 @@ pub mod identity;
 pub mod name;
 pub mod problem;
 mod quote;
+pub mod report;
 pub mod size;
+pub mod spec;

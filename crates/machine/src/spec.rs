@@ -1,0 +1,347 @@
+//! `vm.toml`: what a VM is made of, beside the small files of Apple's layout.
+//!
+//! A bundle without `vm.toml` is complete all the same: every field has a default, so that a folder made by another tool
+//! (`MachineIdentifier`, `Disk.img`, …) runs unchanged. The identity is never written here: the identifier file is the
+//! only place that decides it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::MacAddress;
+use crate::size::Bytes;
+
+/// The version of the file's format.
+pub const SCHEMA: u32 = 1;
+
+/// What kind of guest a VM is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guest {
+    /// Linux, or anything else that boots through UEFI.
+    Linux,
+    /// macOS on Apple silicon.
+    Macos,
+}
+
+impl Guest {
+    /// The word that `vm.toml` and JSON use.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Macos => "macos",
+        }
+    }
+}
+
+/// How the guest's first instruction is found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "firmware", rename_all = "lowercase")]
+pub enum Boot {
+    /// UEFI, with variables kept in the bundle's `NVRAM`.
+    #[default]
+    Uefi,
+    /// The PC BIOS.
+    Bios,
+    /// A kernel of the bundle, without firmware.
+    Kernel {
+        /// The kernel, a file name relative to the bundle.
+        kernel: String,
+        /// The initial file system.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        initrd: Option<String>,
+        /// The kernel's command line.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        append: String,
+    },
+}
+
+/// How a disk's content is laid out in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskFormat {
+    /// Byte for byte.
+    Raw,
+    /// QEMU's copy-on-write format.
+    Qcow2,
+}
+
+impl DiskFormat {
+    /// The word that QEMU, `vm.toml` and JSON use.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// One disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// The file, relative to the bundle, or absolute.
+    pub file: String,
+    /// Its format.
+    pub format: DiskFormat,
+    /// The guest may not write.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+}
+
+/// Where a VM came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// The program and version that made it.
+    pub by: String,
+    /// How it came to its identity: `fresh`, or what was asked for.
+    pub identity: String,
+}
+
+/// The content of `vm.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The version of the format, [`SCHEMA`].
+    pub schema: u32,
+    /// What kind of guest; without it the identifier's kind decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Guest>,
+    /// Virtual processors, 1 to 256.
+    #[serde(default = "default_cpus")]
+    pub cpus: u32,
+    /// Memory, a whole number of MiB.
+    #[serde(default = "default_memory", serialize_with = "Bytes::serialize_text")]
+    pub memory: Bytes,
+    /// The address of the network card; without it one is derived from the identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<MacAddress>,
+    /// The versioned machine type that the guest was first started with, such as `pc-q35-7.2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// How it boots.
+    #[serde(default)]
+    pub boot: Boot,
+    /// Its disks, the first one first in boot order; without the list, `Disk.img` or `disk.qcow2` of the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disks: Option<Vec<Disk>>,
+    /// An image of an optical disc in the drive, relative to the bundle, or absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iso: Option<String>,
+    /// Where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+const fn default_cpus() -> u32 {
+    2
+}
+
+const fn default_memory() -> Bytes {
+    Bytes::mebibytes(2048)
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            guest: None,
+            cpus: default_cpus(),
+            memory: default_memory(),
+            mac_address: None,
+            machine: None,
+            boot: Boot::default(),
+            disks: None,
+            iso: None,
+            origin: None,
+        }
+    }
+}
+
+/// Why a `vm.toml` cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// It is no TOML, or a key or value does not fit. Carries the place in the file.
+    #[error("line {line}, column {column}: {message}")]
+    Invalid {
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A newer selfsame wrote it.
+    #[error("its schema is {found}; this selfsame knows {SCHEMA}")]
+    Newer {
+        /// The schema it states.
+        found: u32,
+    },
+    /// A value is out of its range.
+    #[error("`{key}` is {value}; {rule}")]
+    OutOfRange {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be, a clause.
+        rule: &'static str,
+    },
+}
+
+impl Spec {
+    /// Reads a `vm.toml`.
+    ///
+    /// # Errors
+    /// When it cannot be used as it stands, with the place in the text.
+    pub fn read(text: &str) -> Result<Self, SpecError> {
+        let spec: Self = toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let before = text.get(..offset).unwrap_or_default();
+            SpecError::Invalid {
+                line: before.matches('\n').count() + 1,
+                column: before.rsplit('\n').next().unwrap_or_default().chars().count() + 1,
+                message: error.message().replace('\n', "; "),
+            }
+        })?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// Writes it as TOML.
+    #[must_use]
+    pub fn write(&self) -> String {
+        // The types hold nothing that TOML cannot: no maps with odd keys, no numbers above i64.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// Checks the ranges that the types do not.
+    ///
+    /// # Errors
+    /// The first value out of range.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let out = |key, value: String, rule| Err(SpecError::OutOfRange { key, value, rule });
+        if self.schema != SCHEMA {
+            return Err(SpecError::Newer { found: self.schema });
+        }
+        if !(1..=256).contains(&self.cpus) {
+            return out("cpus", self.cpus.to_string(), "it must be 1 to 256");
+        }
+        if !self.memory.count().is_multiple_of(1 << 20)
+            || !(32 << 20..=16 << 40).contains(&self.memory.count())
+        {
+            return out(
+                "memory",
+                self.memory.to_string(),
+                "it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes",
+            );
+        }
+        if self.machine.as_deref().is_some_and(|name| !is_machine_name(name)) {
+            return out("machine", format!("{:?}", self.machine), "it must be a name such as `pc-q35-7.2`");
+        }
+        Ok(())
+    }
+}
+
+/// The text with `expected.machine` as one more line behind `schema`, all else untouched; `None` when the outcome would
+/// not read as `expected`.
+#[must_use]
+pub fn with_machine(text: &str, expected: &Spec) -> Option<String> {
+    let machine = expected.machine.as_deref()?;
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let schema = lines.iter().position(|line| line.trim_start().starts_with("schema"))?;
+    let line = format!("machine = \"{machine}\"\n");
+    lines.insert(schema + 1, &line);
+    let text: String = lines.concat();
+    (Spec::read(&text).as_ref() == Ok(expected)).then_some(text)
+}
+
+fn is_machine_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._+".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_description_is_a_complete_one() {
+        assert_eq!(Spec::read("schema = 1").unwrap(), Spec::default());
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let spec = Spec {
+            guest: Some(Guest::Linux),
+            cpus: 4,
+            mac_address: Some("06:e8:a3:b0:23:b4".parse().unwrap()),
+            machine: Some("pc-q35-7.2".into()),
+            boot: Boot::Kernel {
+                kernel: "Kernel".into(),
+                initrd: Some("Initrd".into()),
+                append: "console=ttyS0 \"quoted\"".into(),
+            },
+            disks: Some(vec![Disk {
+                file: "a,b=\"c\".img".into(),
+                format: DiskFormat::Raw,
+                read_only: true,
+            }]),
+            iso: Some("/x.iso".into()),
+            origin: Some(Origin { created: "t".into(), by: "b".into(), identity: "fresh".into() }),
+            ..Spec::default()
+        };
+        assert_eq!(Spec::read(&spec.write()).unwrap(), spec);
+        insta::assert_snapshot!(spec.write(), @r#"
+        schema = 1
+        guest = "linux"
+        cpus = 4
+        memory = "2GiB"
+        mac_address = "06:e8:a3:b0:23:b4"
+        machine = "pc-q35-7.2"
+        iso = "/x.iso"
+
+        [boot]
+        firmware = "kernel"
+        kernel = "Kernel"
+        initrd = "Initrd"
+        append = 'console=ttyS0 "quoted"'
+
+        [[disks]]
+        file = 'a,b="c".img'
+        format = "raw"
+        read_only = true
+
+        [origin]
+        created = "t"
+        by = "b"
+        identity = "fresh"
+        "#);
+    }
+
+    #[test]
+    fn a_machine_is_added_without_touching_what_people_wrote() {
+        let text = "# mine\n  schema = 1 # keep\ncpus = 3 # few\n\n[boot]\nfirmware = \"bios\"\n";
+        let expected = Spec { machine: Some("pc-q35-7.2".into()), ..Spec::read(text).unwrap() };
+        let added = with_machine(text, &expected).unwrap();
+        assert_eq!(added, text.replace("# keep\n", "# keep\nmachine = \"pc-q35-7.2\"\n"));
+        assert_eq!(
+            with_machine("schema = 1", &Spec { cpus: 9, ..expected }),
+            None,
+            "another outcome is no outcome"
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let at = |text: &str| Spec::read(text).unwrap_err().to_string();
+        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `cpus`, `memory`, `mac_address`, `machine`, `boot`, `disks`, `iso`, `origin`");
+        insta::assert_snapshot!(at("schema = 1\ncpus = 0"), @"`cpus` is 0; it must be 1 to 256");
+        insta::assert_snapshot!(at("schema = 2"), @"its schema is 2; this selfsame knows 1");
+        insta::assert_snapshot!(at("schema = 1\nmemory = \"100\""), @"`memory` is 100; it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes");
+        insta::assert_snapshot!(at("schema = 1\nmemory = \"x\""), @r#"line 2, column 10: "x" is no size: a whole number and KiB, MiB, GiB or TiB are, like 4GiB"#);
+        insta::assert_snapshot!(at("schema = ["), @"line 1, column 11: unclosed array, expected `]`");
+    }
+}
