@@ -5,8 +5,10 @@
 //!
 //! **Boundary.** `host` gives these types their effects; `selfsame` shows them to people. Nothing here prints.
 
+pub mod backend;
 pub mod code;
 pub mod identity;
+pub mod lifecycle;
 pub mod name;
 pub mod problem;
 mod quote;

@@ -1,0 +1,258 @@
+//! The life of one running VM, from the start of its supervisor to the end of its guest.
+//!
+//! ```text
+//!             Start            Ready                     Stop                 guest off, or time is up
+//!  Stopped ─────────▶ Starting ─────▶ Running ◀──▶ Paused ─────▶ Stopping ─────────▶ Ending ─────▶ Ended
+//!                        │               │ monitor lost                     Kill        ▲  Exited
+//!                        │               └───────▶ Detached ────────────────────────────┤
+//!                        └──────────────────────── StartFailed, Exited ─────────────────┴────────▶ Ended
+//! ```
+//!
+//! - **Stopped**: nothing was started yet.
+//! - **Starting**: the back end was told to start and has not answered. A `Stop` is remembered.
+//! - **Running**, **Paused**: the guest's processors run, or stand still with its memory kept.
+//! - **Stopping**: the guest was asked to power down and is asked again until it answers or its time is up.
+//! - **Detached**: the back end's process lives and can be killed, but no longer told anything.
+//! - **Ending**: the end is decided; the process has a few seconds to be gone before it is killed.
+//! - **Ended**: the process is gone, and why is known as well as it ever will be.
+//!
+//! [`step`] is a pure function: no lock, no clock, no waiting. One driver per VM feeds it events, in the order "what
+//! the guest did" before "what people ask", and carries out the effects. No arm of it is a wildcard over phases or
+//! events, so a new one does not compile until every combination is decided; the whole table is one snapshot,
+//! `tests/it/snapshots/it__lifecycle__matrix.snap`.
+
+mod end;
+mod step;
+
+pub use end::{Cause, End, ExitStatus, Shutdown};
+pub use step::step;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment on the driver's monotonic clock: the time since the driver began.
+pub type Moment = Duration;
+
+/// The guest is asked again to power down after this long: one that was still booting has lost the first request.
+pub const NUDGE: Duration = Duration::from_secs(1);
+
+/// How long a process whose end is decided may take before it is killed.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// Where a VM stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing was started.
+    Stopped,
+    /// The back end is starting; `stop` is a remembered request with its time limit.
+    Starting {
+        /// A stop that came meanwhile: how long the guest may take.
+        stop: Option<Duration>,
+    },
+    /// The guest runs.
+    Running,
+    /// The guest's processors stand still.
+    Paused,
+    /// The guest was asked to power down.
+    Stopping {
+        /// When it is asked again.
+        nudge_at: Moment,
+        /// When its power is cut.
+        force_at: Moment,
+    },
+    /// The back end can be told nothing any more, but its process lives.
+    Detached,
+    /// The end is decided, and the process is expected to go.
+    Ending {
+        /// Why.
+        cause: Cause,
+        /// When it is killed, if it has not gone.
+        kill_at: Moment,
+    },
+    /// The process is gone.
+    Ended(End),
+}
+
+impl Phase {
+    /// Whether a process of it is there whose end is not decided yet.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        match self {
+            Self::Starting { .. } | Self::Running | Self::Paused | Self::Stopping { .. } | Self::Detached => {
+                true
+            }
+            Self::Stopped | Self::Ending { .. } | Self::Ended(_) => false,
+        }
+    }
+
+    /// The word that people and programs see.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting { .. } => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopping { .. } => "stopping",
+            Self::Detached => "detached",
+            Self::Ending { .. } => "ending",
+            Self::Ended(_) => "ended",
+        }
+    }
+}
+
+/// What people ask of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    /// Start the guest, its processors standing still if `paused`.
+    Start {
+        /// Whether to stand still at first.
+        paused: bool,
+    },
+    /// Stand still, memory kept.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Power down through the guest; cut its power when `timeout_ms` have passed.
+    Stop {
+        /// How long the guest may take, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// End at once, whatever the guest does.
+    Kill,
+}
+
+/// What a back end tells of its guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendEvent {
+    /// The start is done; the guest stands still if `paused`.
+    Ready {
+        /// Whether it stands still.
+        paused: bool,
+    },
+    /// The guest stands still now.
+    Paused,
+    /// The guest goes on.
+    Resumed,
+    /// The guest was reset. Back ends tell it up to three times a reset: it is never counted.
+    Reset,
+    /// The guest's machine was switched off.
+    ShutDown(Shutdown),
+    /// The guest's kernel panicked.
+    Panicked,
+    /// A disk failed to read or write; what exactly, a clause for people. If the guest was paused for it, that is told too.
+    DiskFailed(String),
+    /// The back end met a state that it cannot run on from.
+    InternalError,
+    /// Nothing can be told to the back end any more.
+    MonitorLost,
+    /// The process is gone.
+    Exited(ExitStatus),
+}
+
+/// Anything that moves a VM on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// From people.
+    Request(Request),
+    /// From the back end.
+    Backend(BackendEvent),
+    /// The time that an effect asked to be woken at has come.
+    Tick,
+}
+
+/// What the back end is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Start the guest.
+    Start {
+        /// With its processors standing still.
+        paused: bool,
+    },
+    /// Stand still.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Press the power button.
+    PowerDown,
+    /// Switch off.
+    CutPower,
+    /// End the process by force.
+    Kill,
+}
+
+/// What the driver has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell the back end.
+    Order(Order),
+    /// Send [`Event::Tick`] at this moment; replaces an earlier wish.
+    WakeAt(Moment),
+    /// All is over: record the end and give everything back.
+    Release,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum Answer {
+    /// It is being done.
+    Accepted,
+    /// Nothing to do: so it is, or so it is becoming.
+    AlreadySo,
+    /// It does not fit the state.
+    Denied {
+        /// Why, a clause about the VM such as `it is being stopped`.
+        reason: String,
+        /// What would make it possible, a clause such as `wait for its end`.
+        unblock: String,
+    },
+}
+
+/// A VM as the driver knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// Where it stands.
+    pub phase: Phase,
+    /// What the back end said about a coming end.
+    pub shutdown: Option<Shutdown>,
+    /// Whether somebody asked for a stop.
+    pub asked_to_stop: bool,
+}
+
+impl Life {
+    /// A VM of which nothing was started.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { phase: Phase::Stopped, shutdown: None, asked_to_stop: false }
+    }
+
+    /// A VM that a new supervisor found running.
+    #[must_use]
+    pub const fn adopted(paused: bool) -> Self {
+        Self {
+            phase: if paused { Phase::Paused } else { Phase::Running },
+            shutdown: None,
+            asked_to_stop: false,
+        }
+    }
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The outcome of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The VM afterwards.
+    pub life: Life,
+    /// What to do, in this order.
+    pub effects: Vec<Effect>,
+    /// The answer, if the event was a request.
+    pub answer: Option<Answer>,
+}

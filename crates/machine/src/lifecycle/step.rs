@@ -1,0 +1,281 @@
+//! The transition function.
+
+use std::time::Duration;
+
+use super::{
+    Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Life, Moment, NUDGE, Order, Phase,
+    Request, Shutdown, Step,
+};
+
+/// Moves a VM on by one event at the moment `now`.
+#[must_use]
+pub fn step(life: &Life, event: &Event, now: Moment) -> Step {
+    let mut draft = Draft { life: life.clone(), effects: Vec::new(), now };
+    let answer = match event {
+        Event::Request(request) => Some(draft.request(*request)),
+        Event::Backend(event) => {
+            draft.backend(event);
+            None
+        }
+        Event::Tick => {
+            draft.tick();
+            None
+        }
+    };
+    Step { life: draft.life, effects: draft.effects, answer }
+}
+
+fn denied(reason: &str, unblock: &str) -> Answer {
+    Answer::Denied { reason: reason.to_owned(), unblock: unblock.to_owned() }
+}
+
+/// The step being put together.
+struct Draft {
+    life: Life,
+    effects: Vec<Effect>,
+    now: Moment,
+}
+
+impl Draft {
+    fn order(&mut self, order: Order) {
+        self.effects.push(Effect::Order(order));
+    }
+
+    /// The end is decided; the process gets its grace.
+    fn expect_end(&mut self, cause: Cause) {
+        let kill_at = self.now.saturating_add(GRACE);
+        self.life.phase = Phase::Ending { cause, kill_at };
+        self.effects.push(Effect::WakeAt(kill_at));
+    }
+
+    fn power_down(&mut self, force_at: Moment) {
+        self.life.asked_to_stop = true;
+        self.order(Order::PowerDown);
+        let nudge_at = self.now.saturating_add(NUDGE);
+        self.life.phase = Phase::Stopping { nudge_at, force_at };
+        self.effects.push(Effect::WakeAt(nudge_at.min(force_at)));
+    }
+
+    fn request(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Start { paused } => self.start(paused),
+            Request::Pause => self.pause(),
+            Request::Resume => self.resume(),
+            Request::Stop { timeout_ms } => self.stop(Duration::from_millis(timeout_ms)),
+            Request::Kill => self.kill(),
+        }
+    }
+
+    fn start(&mut self, paused: bool) -> Answer {
+        match self.life.phase {
+            Phase::Stopped => {
+                self.life.phase = Phase::Starting { stop: None };
+                self.order(Order::Start { paused });
+                Answer::Accepted
+            }
+            Phase::Starting { .. } | Phase::Running | Phase::Paused | Phase::Detached => Answer::AlreadySo,
+            Phase::Stopping { .. } | Phase::Ending { .. } => {
+                denied("it is being stopped", "wait for its end")
+            }
+            Phase::Ended(_) => denied("it has just ended", "run it again"),
+        }
+    }
+
+    fn pause(&mut self) -> Answer {
+        match self.life.phase {
+            Phase::Running => {
+                self.order(Order::Pause);
+                Answer::Accepted
+            }
+            Phase::Paused => Answer::AlreadySo,
+            Phase::Starting { .. } => denied("it is starting", "wait until it runs"),
+            Phase::Stopping { .. } | Phase::Ending { .. } => denied("it is being stopped", "run it again"),
+            Phase::Detached => denied("its monitor is gone", "kill it and run it again"),
+            Phase::Stopped | Phase::Ended(_) => denied("it is not running", "run it"),
+        }
+    }
+
+    fn resume(&mut self) -> Answer {
+        match self.life.phase {
+            Phase::Paused => {
+                self.order(Order::Resume);
+                Answer::Accepted
+            }
+            Phase::Running | Phase::Starting { .. } => Answer::AlreadySo,
+            Phase::Stopping { .. } | Phase::Ending { .. } => denied("it is being stopped", "run it again"),
+            Phase::Detached => denied("its monitor is gone", "kill it and run it again"),
+            Phase::Stopped | Phase::Ended(_) => denied("it is not running", "run it"),
+        }
+    }
+
+    fn stop(&mut self, timeout: Duration) -> Answer {
+        let force_at = self.now.saturating_add(timeout);
+        match &self.life.phase {
+            Phase::Starting { stop: None } => {
+                self.life.phase = Phase::Starting { stop: Some(timeout) };
+                Answer::Accepted
+            }
+            Phase::Running => {
+                self.power_down(force_at);
+                Answer::Accepted
+            }
+            Phase::Paused => {
+                // A guest that stands still cannot answer its power button.
+                self.order(Order::Resume);
+                self.power_down(force_at);
+                Answer::Accepted
+            }
+            Phase::Stopping { nudge_at, force_at: before } => {
+                let (nudge_at, sooner) = (*nudge_at, force_at.min(*before));
+                let answer = if sooner < *before { Answer::Accepted } else { Answer::AlreadySo };
+                self.life.phase = Phase::Stopping { nudge_at, force_at: sooner };
+                self.effects.push(Effect::WakeAt(nudge_at.min(sooner)));
+                answer
+            }
+            Phase::Detached => denied("its monitor is gone, so the guest cannot be asked", "kill it"),
+            Phase::Stopped | Phase::Starting { stop: Some(_) } | Phase::Ending { .. } | Phase::Ended(_) => {
+                Answer::AlreadySo
+            }
+        }
+    }
+
+    fn kill(&mut self) -> Answer {
+        match self.life.phase {
+            Phase::Starting { .. }
+            | Phase::Running
+            | Phase::Paused
+            | Phase::Stopping { .. }
+            | Phase::Detached => {
+                self.order(Order::Kill);
+                self.expect_end(Cause::Killed);
+                Answer::Accepted
+            }
+            Phase::Ending { cause, .. } => {
+                // It was to go by itself; now it is told to go at once, and why it ends stays as it was.
+                self.order(Order::Kill);
+                self.expect_end(cause);
+                Answer::Accepted
+            }
+            Phase::Stopped | Phase::Ended(_) => Answer::AlreadySo,
+        }
+    }
+
+    fn backend(&mut self, event: &BackendEvent) {
+        match event {
+            BackendEvent::Ready { paused } => self.ready(*paused),
+            BackendEvent::Paused => self.paused(),
+            BackendEvent::Resumed => self.resumed(),
+            BackendEvent::Reset | BackendEvent::DiskFailed(_) => {}
+            BackendEvent::ShutDown(shutdown) => self.shut_down(*shutdown),
+            BackendEvent::Panicked => self.life.shutdown = Some(Shutdown::ByPanic),
+            BackendEvent::InternalError => self.internal_error(),
+            BackendEvent::MonitorLost => self.monitor_lost(),
+            BackendEvent::Exited(status) => self.exited(*status),
+        }
+    }
+
+    fn ready(&mut self, paused: bool) {
+        if let Phase::Starting { stop } = self.life.phase {
+            self.life.phase = if paused { Phase::Paused } else { Phase::Running };
+            if let Some(timeout) = stop {
+                self.stop(timeout);
+            }
+        }
+    }
+
+    fn paused(&mut self) {
+        if self.life.phase == Phase::Running {
+            self.life.phase = Phase::Paused;
+        }
+    }
+
+    fn resumed(&mut self) {
+        if self.life.phase == Phase::Paused {
+            self.life.phase = Phase::Running;
+        }
+    }
+
+    fn shut_down(&mut self, shutdown: Shutdown) {
+        // A panic is told before the shutdown that follows from it, and is the better explanation.
+        let shutdown = match self.life.shutdown {
+            Some(Shutdown::ByPanic) => Shutdown::ByPanic,
+            Some(Shutdown::ByGuest | Shutdown::BySignal | Shutdown::ByOther) | None => shutdown,
+        };
+        self.life.shutdown = Some(shutdown);
+        if self.life.phase.is_live() {
+            let cause = self.cause(ExitStatus::Code(0));
+            self.expect_end(cause);
+        }
+    }
+
+    fn internal_error(&mut self) {
+        if self.life.phase.is_live() {
+            self.order(Order::CutPower);
+            self.expect_end(Cause::InternalError);
+        }
+    }
+
+    fn monitor_lost(&mut self) {
+        match self.life.phase {
+            Phase::Running | Phase::Paused => self.life.phase = Phase::Detached,
+            Phase::Starting { .. } => {
+                self.order(Order::Kill);
+                self.expect_end(Cause::StartFailed);
+            }
+            // A stop that was accepted still comes to its end: cutting the power needs no monitor.
+            Phase::Stopping { .. } => {}
+            Phase::Stopped | Phase::Detached | Phase::Ending { .. } | Phase::Ended(_) => {}
+        }
+    }
+
+    fn exited(&mut self, status: ExitStatus) {
+        let cause = match self.life.phase {
+            Phase::Stopped | Phase::Ended(_) => return,
+            Phase::Ending { cause, .. } => cause,
+            Phase::Starting { .. } => Cause::StartFailed,
+            Phase::Running | Phase::Paused | Phase::Stopping { .. } | Phase::Detached => self.cause(status),
+        };
+        self.life.phase = Phase::Ended(End { cause, status });
+        self.effects.push(Effect::Release);
+    }
+
+    /// Why a guest ended that nobody killed.
+    fn cause(&self, status: ExitStatus) -> Cause {
+        match self.life.shutdown {
+            Some(Shutdown::ByGuest) if self.life.asked_to_stop => Cause::Requested,
+            Some(Shutdown::ByGuest) => Cause::Guest,
+            Some(Shutdown::ByPanic) => Cause::Panic,
+            Some(Shutdown::BySignal) => Cause::Signal,
+            Some(Shutdown::ByOther) => Cause::Killed,
+            None => match status {
+                ExitStatus::Signal(_) => Cause::Signal,
+                ExitStatus::Code(_) => Cause::Crashed,
+                ExitStatus::Unknown => Cause::Unwatched,
+            },
+        }
+    }
+
+    fn tick(&mut self) {
+        match self.life.phase {
+            Phase::Stopping { force_at, .. } if self.now >= force_at => {
+                self.order(Order::CutPower);
+                self.expect_end(Cause::Forced);
+            }
+            Phase::Stopping { nudge_at, force_at } if self.now >= nudge_at => self.power_down(force_at),
+            Phase::Stopping { nudge_at, force_at } => {
+                self.effects.push(Effect::WakeAt(nudge_at.min(force_at)))
+            }
+            Phase::Ending { cause, kill_at } if self.now >= kill_at => {
+                self.order(Order::Kill);
+                self.expect_end(cause);
+            }
+            Phase::Ending { kill_at, .. } => self.effects.push(Effect::WakeAt(kill_at)),
+            Phase::Stopped
+            | Phase::Starting { .. }
+            | Phase::Running
+            | Phase::Paused
+            | Phase::Detached
+            | Phase::Ended(_) => {}
+        }
+    }
+}
