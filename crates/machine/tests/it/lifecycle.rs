@@ -1,0 +1,164 @@
+//! The life cycle: the whole table as one snapshot, and laws over random lives.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use selfsame_machine::lifecycle::{
+    Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Life, Moment, Order, Phase, Request,
+    Shutdown, step,
+};
+
+const NOW: Moment = Duration::from_secs(100);
+const LATER: Moment = Duration::from_secs(160);
+
+fn phases() -> Vec<Phase> {
+    vec![
+        Phase::Stopped,
+        Phase::Starting { stop: None },
+        Phase::Starting { stop: Some(Duration::from_secs(30)) },
+        Phase::Running,
+        Phase::Paused,
+        Phase::Stopping { nudge_at: NOW, force_at: LATER },
+        Phase::Stopping { nudge_at: NOW, force_at: NOW },
+        Phase::Detached,
+        Phase::Ending { cause: Cause::Requested, kill_at: LATER },
+        Phase::Ending { cause: Cause::Requested, kill_at: NOW },
+        Phase::Ended(End { cause: Cause::Guest, status: ExitStatus::Code(0) }),
+    ]
+}
+
+fn events() -> Vec<Event> {
+    let requests = [
+        Request::Start { paused: false },
+        Request::Start { paused: true },
+        Request::Pause,
+        Request::Resume,
+        Request::Stop { timeout_ms: 30_000 },
+        Request::Kill,
+    ];
+    let backend = [
+        BackendEvent::Ready { paused: false },
+        BackendEvent::Ready { paused: true },
+        BackendEvent::Paused,
+        BackendEvent::Resumed,
+        BackendEvent::Reset,
+        BackendEvent::ShutDown(Shutdown::ByGuest),
+        BackendEvent::ShutDown(Shutdown::BySignal),
+        BackendEvent::Panicked,
+        BackendEvent::DiskFailed("full".into()),
+        BackendEvent::InternalError,
+        BackendEvent::MonitorLost,
+        BackendEvent::Exited(ExitStatus::Code(0)),
+        BackendEvent::Exited(ExitStatus::Code(1)),
+        BackendEvent::Exited(ExitStatus::Signal(9)),
+        BackendEvent::Exited(ExitStatus::Unknown),
+    ];
+    let requests = requests.into_iter().map(Event::Request);
+    requests.chain(backend.into_iter().map(Event::Backend)).chain([Event::Tick]).collect()
+}
+
+fn life(phase: Phase) -> Life {
+    Life { phase, ..Life::new() }
+}
+
+#[test]
+fn matrix() {
+    let mut table = String::new();
+    for phase in phases() {
+        writeln!(table, "{phase:?}").unwrap();
+        for event in events() {
+            let name = match &event {
+                Event::Request(request) => format!("{request:?}"),
+                Event::Backend(event) => format!("<{event:?}>"),
+                Event::Tick => "Tick".to_owned(),
+            };
+            let next = step(&life(phase.clone()), &event, NOW);
+            let to =
+                if next.life.phase == phase { "same".to_owned() } else { format!("{:?}", next.life.phase) };
+            let answer = match next.answer {
+                None => String::new(),
+                Some(Answer::Accepted) => " accepted".into(),
+                Some(Answer::AlreadySo) => " already so".into(),
+                Some(Answer::Denied { reason, unblock }) => format!(" denied: {reason}; {unblock}"),
+            };
+            writeln!(table, "  {name:<30} -> {to} {:?}{answer}", next.effects).unwrap();
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    proptest::sample::select(events())
+}
+
+proptest! {
+    #[test]
+    fn laws_of_every_life(script in proptest::collection::vec((any_event(), 0_u64..5_000), 0..60)) {
+        let mut life = Life::new();
+        let mut now = Duration::ZERO;
+        let mut wake: Option<Moment> = None;
+        let mut released = 0;
+        for (event, wait) in script {
+            now += Duration::from_millis(wait);
+            let before = life.clone();
+            let next = step(&life, &event, now);
+            prop_assert_eq!(next.answer.is_some(), matches!(event, Event::Request(_)));
+            for effect in &next.effects {
+                match effect {
+                    Effect::WakeAt(at) => wake = Some(*at),
+                    Effect::Release => released += 1,
+                    Effect::Order(order) => {
+                        prop_assert!(!matches!(before.phase, Phase::Ended(_)), "ordered after the end");
+                        let fresh = matches!(order, Order::Start { .. });
+                        prop_assert_eq!(fresh, before.phase == Phase::Stopped, "only a first start starts");
+                    }
+                }
+            }
+            // Whatever is waited for has a moment at which it is looked at again.
+            match &next.life.phase {
+                Phase::Stopping { nudge_at, force_at } => {
+                    prop_assert!(wake.is_some_and(|at| at <= *nudge_at.min(force_at)));
+                }
+                Phase::Ending { kill_at, .. } => prop_assert!(wake.is_some_and(|at| at <= *kill_at)),
+                Phase::Ended(_) => prop_assert_eq!(released, 1),
+                Phase::Stopped | Phase::Starting { .. } | Phase::Running | Phase::Paused | Phase::Detached => {
+                    prop_assert_eq!(released, 0);
+                }
+            }
+            // What is refused changes nothing.
+            if matches!(next.answer, Some(Answer::Denied { .. })) {
+                prop_assert_eq!(&next.life, &before);
+                prop_assert!(next.effects.is_empty());
+            }
+            life = next.life;
+        }
+        // Whatever came before, the end of the process is the end, once.
+        let started = !matches!(life.phase, Phase::Stopped);
+        let end = step(&life, &Event::Backend(BackendEvent::Exited(ExitStatus::Unknown)), now).life;
+        prop_assert_eq!(matches!(end.phase, Phase::Ended(_)), started);
+    }
+
+    #[test]
+    fn a_stop_always_comes_to_an_end(timeout_ms in 0_u64..60_000) {
+        let mut now = Duration::ZERO;
+        let mut life = life(Phase::Running);
+        let mut next = step(&life, &Event::Request(Request::Stop { timeout_ms }), now);
+        let mut cut = false;
+        for _ in 0..200 {
+            life = next.life;
+            let Some(at) = next.effects.iter().find_map(|effect| match effect {
+                Effect::WakeAt(at) => Some(*at),
+                Effect::Order(_) | Effect::Release => None,
+            }) else { break };
+            now = at;
+            next = step(&life, &Event::Tick, now);
+            cut |= next.effects.contains(&Effect::Order(Order::CutPower));
+            if next.effects.contains(&Effect::Order(Order::Kill)) {
+                break;
+            }
+        }
+        prop_assert!(cut, "the power was never cut");
+        prop_assert_eq!(now, Duration::from_millis(timeout_ms) + GRACE);
+    }
+}
