@@ -1,0 +1,8 @@
+//! This computer, for selfsame: locks, the library of VMs, supervisors, and QEMU as a back end.
+//!
+//! **Boundary.** `machine` decides, this crate touches files, processes and the clock. Nothing here prints: every failure
+//! is a [`selfsame_machine::problem::Problem`] with its facts in fields.
+
+pub mod config;
+pub mod home;
+pub mod time;
