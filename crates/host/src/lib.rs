@@ -5,4 +5,5 @@
 
 pub mod config;
 pub mod home;
+pub mod store;
 pub mod time;
