@@ -4,6 +4,10 @@
 //! is a [`selfsame_machine::problem::Problem`] with its facts in fields.
 
 pub mod config;
+pub mod evidence;
+pub mod files;
 pub mod home;
+pub mod process;
+pub mod socket;
 pub mod store;
 pub mod time;

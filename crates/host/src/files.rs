@@ -1,0 +1,218 @@
+//! Files, read and written so that nothing a user has is lost or waited for.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use selfsame_machine::code::Code;
+use selfsame_machine::problem::{Hint, Problem, shell_word};
+
+/// A file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refused.
+    #[error("cannot {verb} `{}`", path.display())]
+    Failed {
+        /// What was tried: `read`, `write`, `copy`, …
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The target exists and is not replaced.
+    #[error("`{}` exists", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl FileError {
+    /// An error of the system while doing `verb` to `path`.
+    pub fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Failed { verb, path, source }
+    }
+}
+
+impl Problem for FileError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Failed { .. } => Code::FileFailed,
+            Self::Exists { .. } => Code::FileExists,
+        }
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::Failed { path, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                vec![Hint::run(
+                    "look at its owner and modes",
+                    format!("ls -ld {}", shell_word(&path.to_string_lossy())),
+                )]
+            }
+            Self::Failed { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                vec![Hint::say("make room on that volume and try again; nothing was changed")]
+            }
+            Self::Failed { .. } => Vec::new(),
+            Self::Exists { .. } => vec![Hint::say("choose another name, or remove it first")],
+        }
+    }
+}
+
+/// Reads a plain file of at most `limit` bytes. Never waits on a FIFO or a device.
+///
+/// # Errors
+/// When it is no plain file, is larger than `limit`, or cannot be read.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let descriptor = rustix::fs::open(path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&descriptor)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file"));
+    }
+    let mut data = Vec::new();
+    File::from(descriptor).take(limit.saturating_add(1)).read_to_end(&mut data)?;
+    if u64::try_from(data.len()).is_ok_and(|length| length > limit) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {limit} bytes")));
+    }
+    Ok(data)
+}
+
+/// Replaces a file in one step: a temporary file beside it, synced, renamed over it, the folder synced.
+///
+/// # Errors
+/// When a step fails; the old file is then still there, whole.
+pub fn write_atomically(path: &Path, data: &[u8]) -> Result<(), FileError> {
+    write_beside(path, data, |temporary| temporary.persist(path).map(drop).map_err(|error| error.error))
+        .map_err(FileError::failed("write", path))
+}
+
+/// Writes a new file in one step, and never over an existing one.
+///
+/// # Errors
+/// [`FileError::Exists`], or that a step failed; then there is no file.
+pub fn write_new(path: &Path, data: &[u8]) -> Result<(), FileError> {
+    let write = |temporary: tempfile::NamedTempFile| {
+        temporary.persist_noclobber(path).map(drop).map_err(|error| error.error)
+    };
+    write_beside(path, data, write).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            FileError::Exists { path: path.to_owned() }
+        } else {
+            FileError::failed("write", path)(error)
+        }
+    })
+}
+
+fn write_beside(
+    path: &Path,
+    data: &[u8],
+    publish: impl FnOnce(tempfile::NamedTempFile) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".selfsame-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut temporary = builder.tempfile_in(folder)?;
+    temporary.write_all(data)?;
+    temporary.as_file().sync_all()?;
+    publish(temporary)?;
+    File::open(folder)?.sync_all()
+}
+
+/// How a file came to its copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyMethod {
+    /// The file system shares the blocks (reflink, clonefile): instant, no space.
+    Shared,
+    /// Copied, holes kept.
+    Copied,
+}
+
+/// Copies a file to a new place: shared blocks where the file system can, else copied with its holes.
+///
+/// # Errors
+/// When the target exists, or a step fails; a half-written target is removed.
+pub fn copy_new(from: &Path, to: &Path) -> Result<CopyMethod, FileError> {
+    if std::fs::symlink_metadata(to).is_ok() {
+        return Err(FileError::Exists { path: to.to_owned() });
+    }
+    if reflink_copy::reflink(from, to).is_ok() {
+        return Ok(CopyMethod::Shared);
+    }
+    let copied = copy_with_holes(from, to);
+    if copied.is_err() {
+        drop(std::fs::remove_file(to));
+    }
+    copied.map(|()| CopyMethod::Copied).map_err(FileError::failed("copy", from))
+}
+
+/// Copies the data between the holes, and leaves holes where the source has them.
+fn copy_with_holes(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut target = File::options().write(true).create_new(true).open(to)?;
+    let length = source.metadata()?.len();
+    target.set_len(length)?;
+    let mut position = 0;
+    while position < length {
+        let data = match rustix::fs::seek(&source, rustix::fs::SeekFrom::Data(position)) {
+            Ok(data) => data,
+            Err(rustix::io::Errno::NXIO) => break,
+            // A file system that knows no holes: all of it is data.
+            Err(_) => position,
+        };
+        let hole = rustix::fs::seek(&source, rustix::fs::SeekFrom::Hole(data)).unwrap_or(length);
+        source.seek(SeekFrom::Start(data))?;
+        target.seek(SeekFrom::Start(data))?;
+        io::copy(&mut (&mut source).take(hole.saturating_sub(data)), &mut target)?;
+        position = hole;
+    }
+    target.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_copy_keeps_its_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        let mut file = File::create(&from).unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.seek(SeekFrom::Start(32 << 20)).unwrap();
+        file.write_all(b"in the middle").unwrap();
+        drop(file);
+        copy_new(&from, &to).unwrap();
+        let (a, b) = (std::fs::read(&from).unwrap(), std::fs::read(&to).unwrap());
+        assert!(a == b);
+        assert!(std::fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20, "the holes were filled");
+        assert!(matches!(copy_new(&from, &to), Err(FileError::Exists { .. })));
+    }
+
+    #[test]
+    fn a_fifo_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert_eq!(read_bounded(&path, 10).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        write_new(&path, &[0; 11]).unwrap();
+        assert!(read_bounded(&path, 11).is_ok());
+        assert_eq!(read_bounded(&path, 10).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(matches!(write_new(&path, b""), Err(FileError::Exists { .. })));
+        assert_eq!(std::fs::read(&path).unwrap().len(), 11);
+    }
+}

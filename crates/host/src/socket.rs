@@ -1,0 +1,102 @@
+//! Unix stream sockets in a folder of ours, however long the folder's path is.
+//!
+//! A socket's path may have 107 bytes. Where it would have more, the folder is opened and the socket named through
+//! `/proc/self/fd/N`, so that only the short name counts. The plain path is preferred: whoever inherits a listening
+//! socket (QEMU) removes the name it was bound to, literally, when it ends.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+/// An opened folder of sockets.
+#[derive(Debug)]
+pub struct SocketFolder {
+    descriptor: OwnedFd,
+    path: PathBuf,
+}
+
+/// The longest path of a socket: 108 bytes with the final NUL (unix(7)).
+const LONGEST: usize = 107;
+
+impl SocketFolder {
+    /// Opens the folder.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(folder, flags, Mode::empty())?;
+        Ok(Self { descriptor, path: std::path::absolute(folder)? })
+    }
+
+    /// Listens at a name, replacing what a dead predecessor left there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn listen(&self, name: &str) -> io::Result<UnixListener> {
+        self.remove(name)?;
+        UnixListener::bind(self.address(name))
+    }
+
+    /// Connects to a name; `None` when nobody listens there.
+    ///
+    /// # Errors
+    /// What the system says otherwise.
+    pub fn connect(&self, name: &str) -> io::Result<Option<UnixStream>> {
+        match UnixStream::connect(self.address(name)) {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a name; a missing one is no error.
+    ///
+    /// # Errors
+    /// What the system says otherwise.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.descriptor, name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn address(&self, name: &str) -> PathBuf {
+        let path = self.path.join(name);
+        if path.as_os_str().len() <= LONGEST {
+            return path;
+        }
+        PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_fd().as_raw_fd())).join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn a_long_path_is_no_obstacle() {
+        let root = tempfile::tempdir().unwrap();
+        let long = root.path().join("x".repeat(200));
+        std::fs::create_dir(&long).unwrap();
+        let folder = SocketFolder::open(&long).unwrap();
+        assert!(folder.connect("a").unwrap().is_none());
+        drop(folder.listen("a").unwrap());
+        assert!(folder.connect("a").unwrap().is_none(), "nobody listens at what a dead one left");
+        let listener = folder.listen("a").unwrap();
+        let mut client = folder.connect("a").unwrap().unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"x").unwrap();
+        let mut byte = [0];
+        server.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+    }
+}
