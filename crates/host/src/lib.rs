@@ -7,6 +7,7 @@ pub mod config;
 pub mod evidence;
 pub mod files;
 pub mod home;
+pub mod lock;
 pub mod process;
 pub mod socket;
 pub mod store;
