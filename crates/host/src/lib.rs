@@ -9,6 +9,7 @@ pub mod files;
 pub mod home;
 pub mod lock;
 pub mod process;
+pub mod qemu;
 pub mod socket;
 pub mod store;
 pub mod time;

@@ -1,0 +1,337 @@
+//! A running QEMU behind the [`Backend`] trait: orders become monitor commands, monitor events become the life cycle's.
+//!
+//! The process is either our child, or one that an earlier supervisor started and this one found. Only of a child does
+//! the kernel tell how it ended.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use selfsame_machine::backend::Backend;
+use selfsame_machine::code::Code;
+use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Order, Shutdown};
+use selfsame_machine::problem::{Hint, Problem};
+
+use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
+use crate::process::{ProcessHandle, ProcessId};
+
+/// How long QEMU may take to take a command: it reads its monitor even while the guest runs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An order could not be handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The monitor does not take it.
+    #[error("QEMU's monitor does not take the order")]
+    Monitor(#[source] QmpError),
+    /// There is no monitor any more.
+    #[error("QEMU's monitor is gone")]
+    NoMonitor,
+    /// The process cannot be signalled.
+    #[error("cannot send a signal to QEMU (pid {pid})")]
+    Signal {
+        /// The process.
+        pid: u32,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Problem for OrderError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Monitor(_) | Self::NoMonitor => Code::QemuProtocol,
+            Self::Signal { .. } => Code::QemuFailed,
+        }
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::Monitor(error) => error.hints(),
+            Self::NoMonitor | Self::Signal { .. } => Vec::new(),
+        }
+    }
+}
+
+/// One running QEMU.
+#[derive(Debug)]
+pub struct Qemu {
+    id: ProcessId,
+    handle: ProcessHandle,
+    child: Option<Child>,
+    monitor: Option<Monitor>,
+    /// Our question after an unexpected stop, not answered yet.
+    asked_state: Option<Id>,
+    told_exit: bool,
+    /// What is told at the first look.
+    first: Vec<BackendEvent>,
+}
+
+impl Qemu {
+    /// A QEMU that this process started.
+    #[must_use]
+    pub fn started(id: ProcessId, handle: ProcessHandle, child: Child, monitor: Monitor) -> Self {
+        Self::new(id, handle, Some(child), monitor)
+    }
+
+    /// A QEMU that an earlier supervisor started, in this state.
+    #[must_use]
+    pub fn adopted(id: ProcessId, handle: ProcessHandle, monitor: Monitor, state: &RunState) -> Self {
+        let mut qemu = Self::new(id, handle, None, monitor);
+        if *state == RunState::InternalError {
+            qemu.first.push(BackendEvent::InternalError);
+        }
+        qemu
+    }
+
+    fn new(id: ProcessId, handle: ProcessHandle, child: Option<Child>, monitor: Monitor) -> Self {
+        Self {
+            id,
+            handle,
+            child,
+            monitor: Some(monitor),
+            asked_state: None,
+            told_exit: false,
+            first: Vec::new(),
+        }
+    }
+
+    /// The process.
+    #[must_use]
+    pub const fn id(&self) -> ProcessId {
+        self.id
+    }
+
+    /// Readable when the monitor has something to say; `None` once it is gone.
+    #[must_use]
+    pub fn monitor(&self) -> Option<BorrowedFd<'_>> {
+        self.monitor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Readable once the process has ended.
+    #[must_use]
+    pub fn process(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    fn send(&mut self, command: Command) -> Result<Id, OrderError> {
+        let monitor = self.monitor.as_mut().ok_or(OrderError::NoMonitor)?;
+        monitor.send(command, PATIENCE).map_err(OrderError::Monitor)
+    }
+
+    fn kill(&self) -> Result<(), OrderError> {
+        match self.handle.signal(Signal::KILL) {
+            Err(source) if self.id.lives() => Err(OrderError::Signal { pid: self.id.pid, source }),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn translate(&mut self, message: &Message) -> Option<BackendEvent> {
+        match message {
+            Message::Event(event) => match event.read() {
+                QmpEvent::Stop => {
+                    // The event does not say whether somebody asked for it or the accelerator gave up.
+                    self.asked_state = self.send(Command::QueryStatus).ok();
+                    None
+                }
+                QmpEvent::Resume => Some(BackendEvent::Resumed),
+                QmpEvent::Shutdown { guest: _, cause } => Some(BackendEvent::ShutDown(origin(&cause))),
+                QmpEvent::Reset { .. } => Some(BackendEvent::Reset),
+                QmpEvent::GuestPanicked { .. } => Some(BackendEvent::Panicked),
+                QmpEvent::BlockIoError { node, operation, no_space, reason, .. } => {
+                    let full = if no_space { "; the host's disk is full" } else { "" };
+                    Some(BackendEvent::DiskFailed(format!("{operation} of {node} failed: {reason}{full}")))
+                }
+                QmpEvent::Powerdown | QmpEvent::Other { .. } => None,
+            },
+            Message::Reply { id: Some(id), outcome: Ok(value) } if self.asked_state == Some(*id) => {
+                self.asked_state = None;
+                match RunState::of_reply(value) {
+                    Some(RunState::InternalError) => Some(BackendEvent::InternalError),
+                    Some(RunState::Running) | None => None,
+                    Some(
+                        RunState::Paused
+                        | RunState::InMigrate
+                        | RunState::Prelaunch
+                        | RunState::GuestPanicked
+                        | RunState::Shutdown
+                        | RunState::PostMigrate
+                        | RunState::IoError
+                        | RunState::Suspended
+                        | RunState::Other(_),
+                    ) => Some(BackendEvent::Paused),
+                }
+            }
+            Message::Greeting(_) | Message::Reply { .. } | Message::Other(_) => None,
+        }
+    }
+
+    /// How the process ended, once it has.
+    fn exit(&mut self) -> Option<ExitStatus> {
+        if let Some(child) = &mut self.child {
+            return match child.try_wait() {
+                Ok(Some(status)) => Some(match (status.code(), status.signal()) {
+                    (Some(code), _) => ExitStatus::Code(code),
+                    (None, Some(signal)) => ExitStatus::Signal(signal),
+                    (None, None) => ExitStatus::Unknown,
+                }),
+                Ok(None) => None,
+                Err(_) => Some(ExitStatus::Unknown),
+            };
+        }
+        (!self.id.lives()).then_some(ExitStatus::Unknown)
+    }
+}
+
+fn origin(cause: &Cause) -> Shutdown {
+    match cause {
+        Cause::GuestShutdown | Cause::GuestReset | Cause::SubsystemReset => Shutdown::ByGuest,
+        Cause::GuestPanic => Shutdown::ByPanic,
+        Cause::HostSignal => Shutdown::BySignal,
+        Cause::HostQuit
+        | Cause::HostReset
+        | Cause::HostUi
+        | Cause::HostError
+        | Cause::SnapshotLoad
+        | Cause::Other(_) => Shutdown::ByOther,
+    }
+}
+
+impl Backend for Qemu {
+    type Error = OrderError;
+
+    fn order(&mut self, order: Order) -> Result<(), OrderError> {
+        let command = match order {
+            // A `Qemu` exists only once it was started.
+            Order::Start { .. } => return Ok(()),
+            Order::Pause => Command::Stop,
+            Order::Resume => Command::Cont,
+            Order::PowerDown => Command::SystemPowerdown,
+            Order::CutPower => Command::Quit,
+            Order::Kill => return self.kill(),
+        };
+        match self.send(command) {
+            // A switch that cannot be reached is no reason to leave the machine on.
+            Err(_) if order == Order::CutPower => self.kill(),
+            sent => sent.map(drop),
+        }
+    }
+
+    fn take_events(&mut self) -> Vec<BackendEvent> {
+        let mut events = std::mem::take(&mut self.first);
+        let mut lost = false;
+        while let Some(monitor) = &mut self.monitor {
+            let drained = monitor.drain();
+            for message in &drained.messages {
+                events.extend(self.translate(message));
+            }
+            if drained.end.is_some() {
+                self.monitor = None;
+                lost = true;
+            }
+            if drained.messages.is_empty() {
+                break;
+            }
+        }
+        // The process goes on for a moment after its monitor closed: that is its end, not a loss.
+        if lost {
+            let ended = rustix::event::poll(
+                &mut [rustix::event::PollFd::new(&self.handle, rustix::event::PollFlags::IN)],
+                Some(&rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 }),
+            );
+            if !matches!(ended, Ok(1..)) {
+                events.push(BackendEvent::MonitorLost);
+            }
+        }
+        if !self.told_exit
+            && let Some(status) = self.exit()
+        {
+            self.told_exit = true;
+            events.push(BackendEvent::Exited(status));
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What no QEMU here can be brought to do, played by a thread that speaks QMP; all else is tried with a real one.
+
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
+    use std::process::Command as Program;
+
+    use super::*;
+
+    /// A guest whose monitor says `events` at once and answers `query-status` with `state`; its process is a `sleep`.
+    fn played(events: &'static str, state: &'static str) -> (Qemu, std::thread::JoinHandle<()>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let player = std::thread::spawn(move || {
+            let mut out = theirs.try_clone().unwrap();
+            let version = r#"{"qemu":{"major":10,"minor":0,"micro":2},"package":""}"#;
+            writeln!(out, r#"{{"QMP":{{"version":{version},"capabilities":[]}}}}"#).unwrap();
+            for line in BufReader::new(theirs).lines() {
+                let command: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+                let answer = match command["execute"].as_str().unwrap() {
+                    "query-status" => serde_json::json!({ "status": state, "running": false }),
+                    _ => serde_json::json!({}),
+                };
+                writeln!(out, "{}", serde_json::json!({ "return": answer, "id": command["id"] })).unwrap();
+                if command["execute"] == "qmp_capabilities" {
+                    write!(out, "{events}").unwrap();
+                }
+            }
+        });
+        let monitor = Monitor::handshake(ours, PATIENCE).unwrap();
+        let child = Program::new("sleep").arg("60").spawn().unwrap();
+        let id = ProcessId::of(child.id()).unwrap();
+        (Qemu::started(id, ProcessHandle::open(id).unwrap(), child, monitor), player)
+    }
+
+    /// Takes events until `wanted` is among them, or for five seconds.
+    fn take_until(qemu: &mut Qemu, wanted: &BackendEvent) -> Vec<BackendEvent> {
+        let began = std::time::Instant::now();
+        let mut taken = Vec::new();
+        while !taken.contains(wanted) && began.elapsed() < PATIENCE {
+            taken.extend(qemu.take_events());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        taken
+    }
+
+    fn end(mut qemu: Qemu, player: std::thread::JoinHandle<()>) -> Vec<BackendEvent> {
+        qemu.order(Order::Kill).unwrap();
+        let taken = take_until(&mut qemu, &BackendEvent::Exited(ExitStatus::Signal(9)));
+        drop(qemu);
+        player.join().unwrap();
+        taken
+    }
+
+    const STOP: &str = "{\"event\":\"STOP\",\"timestamp\":{\"seconds\":1,\"microseconds\":2}}\n";
+
+    #[test]
+    fn a_stop_that_nobody_asked_for_is_looked_into() {
+        for (state, told) in
+            [("internal-error", BackendEvent::InternalError), ("io-error", BackendEvent::Paused)]
+        {
+            let (mut qemu, player) = played(STOP, state);
+            assert_eq!(take_until(&mut qemu, &told), [told]);
+            assert_eq!(end(qemu, player), [BackendEvent::Exited(ExitStatus::Signal(9))]);
+        }
+    }
+
+    #[test]
+    fn a_failing_disk_is_told_in_words() {
+        let events = "{\"event\":\"BLOCK_IO_ERROR\",\"data\":{\"device\":\"\",\"node-name\":\"disk0\",\"operation\":\"write\",\
+                      \"action\":\"stop\",\"nospace\":true,\"reason\":\"No space left on device\"}}\n";
+        let (mut qemu, player) = played(events, "io-error");
+        let told = "write of disk0 failed: No space left on device; the host's disk is full";
+        let told = BackendEvent::DiskFailed(told.to_owned());
+        assert_eq!(take_until(&mut qemu, &told), [told]);
+        end(qemu, player);
+    }
+}
