@@ -3,13 +3,18 @@
 //! **Boundary.** `machine` decides, this crate touches files, processes and the clock. Nothing here prints: every failure
 //! is a [`selfsame_machine::problem::Problem`] with its facts in fields.
 
+pub mod bundle;
 pub mod config;
+pub mod context;
 pub mod evidence;
 pub mod files;
+pub mod gate;
 pub mod home;
+pub mod library;
 pub mod lock;
 pub mod process;
 pub mod qemu;
 pub mod socket;
 pub mod store;
+pub mod supervisor;
 pub mod time;

@@ -1,0 +1,197 @@
+//! Deleting a VM: only one of which nothing runs, and so that a killed command leaves a whole VM or none.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags};
+use selfsame_machine::code::Code;
+use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
+
+use super::find::find;
+use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, PARTS, SPEC, name_of};
+use crate::context::Context;
+use crate::files::FileError;
+use crate::lock::{Attempt, Claim, FolderLock, Note, Subject};
+use crate::store::NewEvent;
+use crate::time::Time;
+
+/// A deleted VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// What it was called.
+    pub name: String,
+    /// Where it was.
+    pub folder: PathBuf,
+}
+
+/// It runs.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} is in use and cannot be deleted")]
+struct InUse {
+    name: String,
+}
+
+impl Problem for InUse {
+    fn code(&self) -> Code {
+        Code::RequestDenied
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        vec![
+            Hint::run("stop it first", format!("selfsame stop {}", shell_word(&self.name))),
+            Hint::run("or see who uses it", format!("selfsame why {}", shell_word(&self.name))),
+        ]
+    }
+}
+
+/// The name stands for a folder elsewhere.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is a link to `{}`, and deleting through a link destroys what it leads to", link.display(), folder.display())]
+struct Linked {
+    link: PathBuf,
+    folder: PathBuf,
+}
+
+impl Problem for Linked {
+    fn code(&self) -> Code {
+        Code::RequestDenied
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        let word = |path: &Path| shell_word(&path.to_string_lossy()).into_owned();
+        vec![
+            Hint::run("remove the link alone", format!("rm {}", word(&self.link))),
+            Hint::run("or delete the VM itself", format!("selfsame delete {}", word(&self.folder))),
+        ]
+    }
+}
+
+/// The folder holds something else than a VM.
+#[derive(Debug, thiserror::Error)]
+enum NotOurs {
+    #[error("`{}` is no VM: it has neither `{IDENTIFIER}` nor `{SPEC}`", folder.display())]
+    NoVm { folder: PathBuf },
+    #[error("`{}` holds `{}`, which is no part of a VM", folder.display(), other.display())]
+    Stranger { folder: PathBuf, other: PathBuf },
+}
+
+impl Problem for NotOurs {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoVm { .. } => Code::VmNotFound,
+            Self::Stranger { .. } => Code::RequestDenied,
+        }
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        let look = |folder: &Path| {
+            Hint::run("look at it", format!("ls -la {}", shell_word(&folder.to_string_lossy())))
+        };
+        match self {
+            Self::NoVm { folder } => vec![look(folder)],
+            Self::Stranger { folder, .. } => {
+                vec![Hint::say("move away what is yours, and delete the VM again"), look(folder)]
+            }
+        }
+    }
+}
+
+/// Refuses a folder that is no VM and, outside of the home, one that holds files of somebody else: a path is quickly
+/// mistyped, and what is deleted is gone.
+fn check_ours(context: &Context, folder: &Path) -> Result<(), Report> {
+    let at_home = folder.parent() == Some(&context.home.vms());
+    let named = at_home && folder.extension().is_some_and(|extension| extension == EXTENSION);
+    if !named && !folder.join(IDENTIFIER).exists() && !folder.join(SPEC).exists() {
+        return Err(NotOurs::NoVm { folder: folder.to_owned() }.into());
+    }
+    if at_home {
+        return Ok(());
+    }
+    let disks = Bundle::read(folder).map(|bundle| bundle.disks()).unwrap_or_default();
+    let entries = std::fs::read_dir(folder).map_err(FileError::failed("read", folder))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let known = PARTS.iter().any(|part| name == *part) || disks.iter().any(|disk| name == *disk.file);
+        if !known {
+            return Err(NotOurs::Stranger { folder: folder.to_owned(), other: PathBuf::from(name) }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Finds the folder that deleting `argument` would delete: as [`find`], but never through a link.
+///
+/// # Errors
+/// When there is none, the argument is a link to it, or it holds something else than a VM.
+pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Report> {
+    let folder = find(context, argument)?;
+    let mut named = context.home.vms().join(argument).into_os_string();
+    named.push(format!(".{EXTENSION}"));
+    let written = [PathBuf::from(argument), PathBuf::from(named), context.home.vms().join(argument)];
+    for link in written {
+        let leads_here = || link.canonicalize().is_ok_and(|target| target == folder);
+        if link.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) && leads_here() {
+            return Err(Linked { link, folder }.into());
+        }
+    }
+    check_ours(context, &folder)?;
+    Ok(folder)
+}
+
+/// Deletes a VM's folder with all that is in it. Its identity stays in the library.
+///
+/// The folder is first renamed to a hidden name beside it, which is one step; what a killed command leaves under that
+/// name is removed by the next one that deletes there.
+///
+/// # Errors
+/// When something of it runs, or a step fails.
+pub fn delete(context: &Context, folder: &Path, now: Time) -> Result<Deleted, Report> {
+    let name = name_of(folder);
+    let failed = |path: &Path| FileError::failed("delete", path);
+    let lock = FolderLock::open(folder).map_err(failed(folder))?;
+    let note = Note { pid: std::process::id(), folder: folder.to_string_lossy().into_owned() };
+    let claim = Claim::attempt(&context.locks()?, &Subject::Supervisor(lock.key()), &note)?;
+    let Attempt::Taken(_claim) = claim else { return Err(InUse { name }.into()) };
+    if !lock.try_lock().map_err(failed(folder))? {
+        return Err(InUse { name }.into());
+    }
+    let parent = folder.parent().unwrap_or(folder);
+    let doomed = parent.join(format!(".selfsame-deleted-{}", lock.key()));
+    std::fs::rename(folder, &doomed).map_err(failed(folder))?;
+    // The path may have been given to another folder since ours was locked: that one goes back.
+    if FolderLock::open(&doomed).map(|moved| moved.key()).ok() != Some(lock.key()) {
+        let back = rustix::fs::renameat_with(CWD, &doomed, CWD, folder, RenameFlags::NOREPLACE);
+        back.map_err(|error| failed(&doomed)(error.into()))?;
+        return Err(InUse { name }.into());
+    }
+    remove_leftovers(parent, &doomed);
+    let removed = std::fs::remove_dir_all(&doomed).map_err(failed(&doomed));
+    let store = context.store()?;
+    store.vms().forget(folder)?;
+    store.events().append(&NewEvent {
+        at: now,
+        folder: Some(folder.to_owned()),
+        name: Some(name.clone()),
+        digest: None,
+        kind: "vm.deleted".to_owned(),
+        message: format!("{name} was deleted"),
+        data: serde_json::Value::Null,
+    })?;
+    removed?;
+    Ok(Deleted { name, folder: folder.to_owned() })
+}
+
+/// Removes what killed commands left: renamed folders that nobody has locked.
+fn remove_leftovers(parent: &Path, own: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let doomed = entry.file_name().to_string_lossy().starts_with(".selfsame-deleted-");
+        if doomed
+            && entry.path() != own
+            && let Ok(lock) = FolderLock::open(&entry.path())
+            && matches!(lock.try_lock(), Ok(true))
+        {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
+}

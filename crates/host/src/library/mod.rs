@@ -1,0 +1,22 @@
+//! The VMs and identities of this user, found on the disk and remembered in the store.
+//!
+//! **The folder is the VM.** The store only remembers what was read, keyed by folder and by what `stat` said of the small
+//! files; a folder that was put, changed or copied by hand is seen by the next command.
+
+mod create;
+mod delete;
+mod find;
+mod fresh;
+mod identities;
+mod index;
+mod list;
+mod state;
+
+pub use create::{Created, DiskSource, NewBoot, NewVm, create};
+pub use delete::{Deleted, delete, find_deletable};
+pub use find::{FindError, find};
+pub use fresh::{FreshError, fresh_identity, fresh_mac};
+pub use identities::{ArgumentProblem, Known, read_identifier, resolve};
+pub use index::{folders_in, refresh};
+pub use list::{Listed, list};
+pub use state::VmState;

@@ -1,0 +1,94 @@
+//! What a VM is doing now, asked of the living and never guessed from what was written down.
+
+use std::io;
+use std::path::Path;
+
+use selfsame_machine::identity::Digest;
+
+use crate::context::Context;
+use crate::lock::{Asker, FolderKey, Subject};
+use crate::supervisor::{Client, ClientError, PATIENCE, RunNames, RunRecord, Status};
+
+/// A VM's state, as far as anybody can tell from outside.
+#[derive(Debug)]
+pub enum VmState {
+    /// Nothing of it runs.
+    Stopped,
+    /// A supervisor drives it.
+    Supervised(Box<Status>),
+    /// Its guest runs and its supervisor is gone: the next `run` takes over.
+    Orphaned {
+        /// The process that runs the guest, where it is known.
+        pid: Option<u32>,
+    },
+    /// A supervisor holds it and does not answer.
+    Silent(Box<ClientError>),
+    /// Another user's supervisor drives it, or one of another home.
+    Foreign,
+}
+
+impl VmState {
+    /// Asks. Takes nothing, locks nothing.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub fn ask(context: &Context, key: FolderKey, digest: Option<&Digest>) -> io::Result<Self> {
+        Self::ask_with(&Asker::new()?, &context.home.run(), key, || digest.copied(), true)
+    }
+
+    /// The same for one of many VMs, with what all the questions share. `recorded` says whether a record of a run of it
+    /// may lie in `run`; looking for each costs as much as reading the names of all.
+    pub(super) fn ask_with(
+        asker: &Asker,
+        run: &Path,
+        key: FolderKey,
+        digest: impl FnOnce() -> Option<Digest>,
+        recorded: bool,
+    ) -> io::Result<Self> {
+        let names = RunNames(key);
+        let supervised = Subject::Supervisor(key);
+        if asker.is_claimed(&supervised)? {
+            let connected = Client::connect(run, names, PATIENCE);
+            let asked = connected.and_then(|client| client.map(|mut client| client.status()).transpose());
+            match asked {
+                Ok(Some(status)) => return Ok(Self::Supervised(Box::new(status))),
+                // It ended while it was asked: what is left is looked at as if it had not been there.
+                Err(error) if error.is_gone() && !asker.is_claimed(&supervised)? => {}
+                Ok(None) if !asker.is_claimed(&supervised)? => {}
+                Ok(None) => return Ok(Self::Foreign),
+                Err(error) => return Ok(Self::Silent(Box::new(error))),
+            }
+        }
+        let record = recorded.then(|| RunRecord::read(run, names)).flatten();
+        let Some(record) = record.filter(RunRecord::is_of_this_boot) else {
+            return Ok(Self::Stopped);
+        };
+        let alive = match record.qemu {
+            Some(qemu) => qemu.lives(),
+            // Killed between the start of QEMU and the second writing of the record: the locks tell.
+            None => match digest() {
+                Some(digest) => asker.is_claimed(&Subject::Identity(digest))?,
+                None => false,
+            },
+        };
+        Ok(if alive { Self::Orphaned { pid: record.qemu.map(|qemu| qemu.pid) } } else { Self::Stopped })
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Supervised(status) => &status.phase,
+            Self::Orphaned { .. } => "orphaned",
+            Self::Silent(_) => "silent",
+            Self::Foreign => "foreign",
+        }
+    }
+
+    /// Whether something of the VM may be running.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        !matches!(self, Self::Stopped)
+    }
+}

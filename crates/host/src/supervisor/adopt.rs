@@ -1,0 +1,75 @@
+//! Taking over a guest whose supervisor is gone.
+//!
+//! A process is taken for the guest only if all of this holds: it has the bundle's folder open with a lock, its pid and
+//! start time are those of one process throughout, and the monitor in our own `run/` leads to a QEMU with the UUID that
+//! the record names. Its end is followed by a handle on the process; how it ends only its parent could tell.
+
+use std::time::Duration;
+
+use selfsame_machine::lifecycle::Life;
+use selfsame_machine::problem::Report;
+
+use super::launch::Options;
+use super::problem::SupervisorError;
+use super::record::RunRecord;
+use super::start::status;
+use super::{Hold, Up};
+use crate::gate::held_folder;
+use crate::lock::FolderLock;
+use crate::process::{self, ProcessHandle, ProcessId};
+use crate::qemu::guest::Qemu;
+use crate::qemu::qmp::{Monitor, RunState};
+
+/// How long the orphan's monitor may take to answer.
+const GREETING: Duration = Duration::from_secs(5);
+
+impl Hold {
+    pub(super) fn adopt(&mut self, options: &Options, folder: &FolderLock) -> Result<Up, Report> {
+        let run = self.context.home.run();
+        let name = self.context.named(&options.folder);
+        let key = folder.key();
+        let holders: Vec<u32> = process::openers(key.device, key.inode)
+            .into_iter()
+            .filter(|opener| opener.locked && opener.pid != std::process::id())
+            .map(|opener| opener.pid)
+            .collect();
+        let record = RunRecord::read(&run, self.names).filter(RunRecord::is_of_this_boot);
+        let (Some(record), Some(pid)) = (record, holders.first()) else {
+            return Err(held_folder(&options.folder, folder).into());
+        };
+        let not_ours = |reason: String| {
+            let holders: Vec<String> = holders.iter().map(|pid| process::describe(*pid)).collect();
+            SupervisorError::NotOurs { name: name.clone(), holders: holders.join(", "), reason }
+        };
+        let id = ProcessId::of(*pid).ok_or_else(|| not_ours("it has just ended".to_owned()))?;
+        if record.qemu.is_some_and(|recorded| recorded != id) {
+            return Err(not_ours("it is not the process that was started".to_owned()).into());
+        }
+        let handle = ProcessHandle::open(id).map_err(|error| not_ours(error.to_string()))?;
+        let connection = self.sockets.connect(&self.names.monitor()).ok().flatten();
+        let connection = connection.ok_or_else(|| not_ours("its monitor cannot be reached".to_owned()))?;
+        let mut monitor =
+            Monitor::handshake(connection, GREETING).map_err(|error| not_ours(error.to_string()))?;
+        let uuid = monitor.uuid(GREETING).map_err(|error| not_ours(error.to_string()))?;
+        if uuid != record.qemu_uuid {
+            return Err(not_ours(format!("its UUID is {uuid}, not {}", record.qemu_uuid)).into());
+        }
+        let state = monitor.run_state(GREETING).map_err(|error| not_ours(error.to_string()))?;
+        let record =
+            RunRecord { supervisor: ProcessId::own().unwrap_or(record.supervisor), qemu: Some(id), ..record };
+        // Losing this writing loses nothing: the next adoption finds the process by its locks.
+        drop(record.write(&run, self.names));
+        super::chronicle::adopted(&self.context, &record, &name.name);
+        let report = self.sockets.connect(&self.names.report()).ok().flatten();
+        let report = report.filter(|stream| stream.set_nonblocking(true).is_ok());
+        Ok(Up {
+            life: Life::adopted(state != RunState::Running),
+            guest: Qemu::adopted(id, handle, monitor, &state),
+            report,
+            status: status(&record, true, id.pid),
+            record,
+            notes: vec![format!("took over {name} (QEMU {}), whose supervisor was gone", id.pid)],
+            passage: None,
+        })
+    }
+}

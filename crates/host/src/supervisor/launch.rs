@@ -1,0 +1,122 @@
+//! Starting a supervisor from a command.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use selfsame_machine::problem::Report;
+
+use super::client::read_line;
+use super::problem::SupervisorError;
+use super::protocol::Outcome;
+use crate::bundle::LOGS;
+use crate::context::{Context, LOCK_DIRECTORY};
+use crate::lock::PlaceSource;
+use crate::qemu::accelerator;
+
+/// What a supervisor is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mission {
+    /// Start the VM, or adopt it if its supervisor is gone.
+    Start {
+        /// Leave its processors standing still.
+        paused: bool,
+    },
+    /// Adopt it, or say that it is not running.
+    AdoptOnly,
+}
+
+/// What a supervisor is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The VM's folder, absolute.
+    pub folder: PathBuf,
+    /// What to do.
+    pub mission: Mission,
+    /// The accelerator asked for, if any.
+    pub accelerator: Option<accelerator::Request>,
+    /// What the start may pass over.
+    pub overrides: crate::gate::Overrides,
+}
+
+/// Starts a supervisor and waits for its one line: the guest is up, or why not.
+///
+/// `arguments` is how this program is told to be a supervisor with `options`; the command line knows that.
+///
+/// # Errors
+/// What the supervisor says, or that it could not be started.
+pub fn launch(context: &Context, options: &Options, arguments: Vec<OsString>) -> Result<Outcome, Report> {
+    let name = context.named(&options.folder);
+    let mut command = Command::new(own_program().map_err(SupervisorError::Launch)?);
+    // The supervisor runs elsewhere: what is relative here is resolved here.
+    command.env("SELFSAME_HOME", context.home.root());
+    if context.lock_source() == PlaceSource::Environment {
+        command.env(LOCK_DIRECTORY, context.lock_path());
+    }
+    let mut child = command
+        .arg0(title(&name.name))
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log(&options.folder))
+        .spawn()
+        .map_err(SupervisorError::Launch)?;
+    let died = || -> Report { SupervisorError::Died { name: name.clone() }.into() };
+    let Some(stdout) = child.stdout.take() else { return Err(died()) };
+    let outcome: Result<Outcome, std::io::Error> = read_line(&mut BufReader::new(stdout));
+    // An ended supervisor is collected; a living one is nobody's child once this command has ended.
+    drop(child.try_wait());
+    match outcome {
+        Ok(Outcome::Failed(report)) => Err(report),
+        Ok(up @ Outcome::Up { .. }) => Ok(up),
+        Err(_) => Err(died()),
+    }
+}
+
+/// This very program, even if its file was replaced by an update meanwhile.
+fn own_program() -> std::io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    std::env::current_exe()
+}
+
+/// What `ps` shows; without control characters, which a folder's name may hold.
+fn title(name: &str) -> OsString {
+    OsString::from(format!("selfsame: {name}"))
+}
+
+/// Where a supervisor's last words go, should it have any. A VM whose folder cannot be written has no such place.
+fn log(folder: &Path) -> Stdio {
+    let logs = folder.join(LOGS);
+    drop(std::fs::create_dir(&logs));
+    let open = File::options().append(true).create(true).open(logs.join("supervisor.log"));
+    open.map_or_else(|_| Stdio::null(), Stdio::from)
+}
+
+/// The last `count` lines that a log got since it was `from` bytes long, made printable.
+pub(super) fn tail(path: &Path, from: u64, count: usize) -> Vec<String> {
+    use std::io::{Seek as _, SeekFrom};
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|mut log| {
+        let end = log.metadata()?.len();
+        log.seek(SeekFrom::Start(from.max(end.saturating_sub(64 * 1024))))?;
+        log.take(64 * 1024).read_to_end(&mut text)
+    });
+    if read.is_err() {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<String> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| {
+            line.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+        })
+        .collect();
+    lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
+}

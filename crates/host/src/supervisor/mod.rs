@@ -1,0 +1,268 @@
+//! The small process that owns one running VM, and how others talk to it.
+//!
+//! ```text
+//! command ──launch──▶ supervisor: 0 claim ─▶ 1 bundle lock ──held by an orphan──▶ adopt ─┐
+//!    ▲                                            │ free                                  │
+//!    │ one line: up, or why not                   ▼                                       ▼
+//!    └──────────────────────────────────  gate (1–4) ─▶ QEMU ─▶ driver loop ─▶ end, release in reverse
+//! ```
+//!
+//! - The claim of step 0 is never inherited: whoever holds it drives the VM and cleans up, nobody else.
+//! - Everything of steps 1 to 3 is inherited by QEMU and lives as long as either of the two processes. Killing the
+//!   supervisor therefore frees nothing and harms nothing; the next `run`, `stop` or `kill` starts another one, which finds
+//!   step 1 held by the orphan, proves that it is ours, and adopts it.
+//! - The record (`run/KEY.json`) is written before QEMU starts and again when its pid is known.
+//! - At the end the waiting clients are told last, when everything is free: who waited may start the VM again at once.
+//!
+//! A supervisor has one thread and, beside a quiet guest, never wakes.
+
+mod adopt;
+mod chronicle;
+mod client;
+mod connection;
+mod driver;
+mod launch;
+mod problem;
+mod protocol;
+mod record;
+mod start;
+
+pub use client::{Client, ClientError, PATIENCE};
+pub use launch::{Mission, Options, launch};
+pub use problem::SupervisorError;
+pub use protocol::{Call, Ended, Greeting, Outcome, PROTOCOL, Reply, Status, Want};
+pub use record::{RunNames, RunRecord};
+
+use std::io::Write;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use selfsame_machine::code::Code;
+use selfsame_machine::lifecycle::{Life, Request};
+use selfsame_machine::problem::Report;
+
+use crate::context::Context;
+use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject};
+use crate::qemu::guest::Qemu;
+use crate::socket::SocketFolder;
+use crate::store::Store;
+use chronicle::StoreChronicle;
+use driver::Driver;
+
+/// How long a second supervisor waits for what becomes of the first: the longest that a start may take.
+const RACE: Duration = Duration::from_secs(60);
+
+/// How long a guest's process may hold its locks after it was killed.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// A guest that is there, with all that must live as long as it is driven.
+struct Up {
+    life: Life,
+    guest: Qemu,
+    report: Option<UnixStream>,
+    status: Status,
+    record: RunRecord,
+    /// What people should know.
+    notes: Vec<String>,
+    /// Held for its descriptors; an adopted guest holds its own.
+    passage: Option<crate::gate::Passage>,
+}
+
+/// Runs as the supervisor: starts or adopts the VM, tells the outcome on `outcome`, drives the VM to its end.
+///
+/// This process must have been started by [`launch`]: it has one thread, and its standard streams are its own.
+pub fn supervise(options: &Options, mut outcome: impl Write) {
+    // Refused only to the leader of a process group, which is as far from a terminal as we want to be.
+    let _ = rustix::process::setsid();
+    set_title(&crate::bundle::name_of(&options.folder));
+    // Before the start: whoever was told that the VM is up may end it by a signal at once.
+    let signals = match signals() {
+        Ok(signals) => signals,
+        Err(error) => return tell(&mut outcome, &Outcome::Failed(SupervisorError::Launch(error).into())),
+    };
+    let (mut hold, up) = match begin(options) {
+        Ok(begun) => begun,
+        Err(report) => return tell(&mut outcome, &Outcome::Failed(report)),
+    };
+    let status = Status { phase: up.life.phase.text().to_owned(), ..up.status.clone() };
+    tell(&mut outcome, &Outcome::Up { status: Box::new(status), notes: up.notes.clone() });
+    // The command that started us may be gone and its pipe with it.
+    drop(outcome);
+    if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+    hold.drive(up, signals);
+}
+
+fn tell(outcome: &mut impl Write, message: &Outcome) {
+    if let Ok(text) = serde_json::to_string(message) {
+        // The command may have been killed; the VM does not depend on it.
+        drop(writeln!(outcome, "{text}").and_then(|()| outcome.flush()));
+    }
+}
+
+/// Names the process for `ps` and `top`; the full title is its argument 0.
+fn set_title(name: &str) {
+    let short: Vec<u8> = format!("selfsame: {name}").bytes().filter(|byte| *byte != 0).take(15).collect();
+    if let Ok(title) = std::ffi::CString::new(short) {
+        let _ = rustix::thread::set_name(&title);
+    }
+}
+
+/// The supervisor's own claim and socket: held from before the start until after the end.
+struct Hold {
+    context: Context,
+    place: LockPlace,
+    names: RunNames,
+    sockets: SocketFolder,
+    listener: UnixListener,
+    /// Step 0; `None` once it was given up.
+    claim: Option<Claim>,
+}
+
+fn begin(options: &Options) -> Result<(Hold, Up), Report> {
+    let context = Context::from_environment()?;
+    let context = context.prepared()?;
+    let place = context.locks()?;
+    let folder = FolderLock::open(&options.folder)
+        .map_err(|source| crate::bundle::BundleError::Folder { folder: options.folder.clone(), source })?;
+    let names = RunNames(folder.key());
+    let claim = claim(&context, &place, options, names)?;
+    let run = context.home.run();
+    let failed = |error| crate::files::FileError::failed("use", &run)(error);
+    let sockets = SocketFolder::open(&run).map_err(failed)?;
+    let listener = sockets.listen(&names.control()).map_err(failed)?;
+    let mut hold = Hold { context, place, names, sockets, listener, claim: Some(claim) };
+    match hold.bring_up(options, folder) {
+        Ok(up) => Ok((hold, up)),
+        Err(report) => {
+            hold.leave();
+            Err(report)
+        }
+    }
+}
+
+/// Takes step 0. Another supervisor may be starting or ending this VM right now: then its outcome is waited for.
+fn claim(context: &Context, place: &LockPlace, options: &Options, names: RunNames) -> Result<Claim, Report> {
+    let note = Note { pid: std::process::id(), folder: options.folder.to_string_lossy().into_owned() };
+    let mut quiet = Instant::now();
+    loop {
+        if let Attempt::Taken(claim) = Claim::attempt(place, &Subject::Supervisor(names.0), &note)? {
+            return Ok(claim);
+        }
+        let name = context.named(&options.folder);
+        let asked = Instant::now();
+        if let Some(client) = Client::connect(&context.home.run(), names, RACE)? {
+            return Err(SupervisorError::Running { name, pid: Some(client.pid()) }.into());
+        }
+        // It was there and went without greeting: its start failed, and the claim is ours to try.
+        if asked.elapsed() > Duration::from_millis(50) {
+            quiet = Instant::now();
+        }
+        if quiet.elapsed() > Duration::from_secs(2) {
+            return Err(SupervisorError::Running { name, pid: None }.into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Hold {
+    fn bring_up(&mut self, options: &Options, folder: FolderLock) -> Result<Up, Report> {
+        let began = Instant::now();
+        loop {
+            let free = folder.try_lock().map_err(|source| crate::bundle::BundleError::Folder {
+                folder: options.folder.clone(),
+                source,
+            })?;
+            if free {
+                break;
+            }
+            match self.adopt(options, &folder) {
+                // An ending process gives back its memory first and its locks last.
+                Err(report) if report.code == Code::BundleInUse && began.elapsed() < ENDING => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                outcome => return outcome,
+            }
+        }
+        match &options.mission {
+            Mission::Start { paused } => {
+                let started = self.start(options, folder, *paused);
+                if started.is_err() {
+                    self.forget_guest();
+                }
+                started
+            }
+            Mission::AdoptOnly => {
+                Err(SupervisorError::NotRunning { name: self.context.named(&options.folder) }.into())
+            }
+        }
+    }
+
+    /// Drives the VM to its end, gives everything back, and tells those who wait.
+    fn drive(&mut self, up: Up, signals: UnixStream) {
+        let Up { life, guest, report, status, record, notes: _, passage } = up;
+        let mut chronicle = StoreChronicle::new(&self.context, &record);
+        let stop = u64::try_from(self.context.config.stop_timeout.as_millis()).unwrap_or(u64::MAX);
+        let Ok(listener) = self.listener.try_clone() else {
+            // Out of descriptors: the guest goes on as an orphan, which the next supervisor adopts.
+            return;
+        };
+        let on_signal = Request::Stop { timeout_ms: stop };
+        let driver = Driver::new(life, guest, listener, report, signals, status, on_signal);
+        let (end, waiting) = driver.run(&mut chronicle);
+        let ended = chronicle.ended(&end, &self.context.home.run(), self.names);
+        drop(passage);
+        self.forget_guest();
+        self.leave();
+        for mut client in waiting.into_iter().filter(|client| client.awaits_end) {
+            client.reply(&Reply::Ended(ended.clone()));
+        }
+    }
+
+    /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.
+    fn forget_guest(&self) {
+        for name in [self.names.monitor(), self.names.report()] {
+            drop(self.sockets.remove(&name));
+        }
+    }
+
+    /// Closes the supervisor's own door, and gives up step 0.
+    fn leave(&mut self) {
+        drop(self.sockets.remove(&self.names.control()));
+        // Last: from here on the names in `run/` may be another supervisor's.
+        self.claim = None;
+    }
+
+    /// Closes the books of a run whose end nobody saw, before the next one is begun.
+    fn heal(&self, store: &Store) -> Result<(), Report> {
+        let run = self.context.home.run();
+        match RunRecord::read(&run, self.names) {
+            Some(record) => chronicle::close_unwatched(store, &record, &run, self.names),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A stream that becomes readable when this process is told to end.
+fn signals() -> std::io::Result<UnixStream> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    caught(&[SIGTERM, SIGINT, SIGHUP])
+}
+
+/// A stream that becomes readable, without ever blocking, when the terminal interrupts this process.
+///
+/// # Errors
+/// When the kernel refuses another descriptor.
+pub fn interrupts() -> std::io::Result<UnixStream> {
+    caught(&[signal_hook::consts::SIGINT])
+}
+
+fn caught(signals: &[std::ffi::c_int]) -> std::io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    for signal in signals {
+        signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
