@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod config;
 pub mod context;
+pub mod diagnosis;
 pub mod evidence;
 pub mod files;
 pub mod gate;
