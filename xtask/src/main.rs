@@ -6,6 +6,7 @@
 
 mod check;
 mod guest;
+mod man;
 mod repository;
 mod run;
 
@@ -25,6 +26,7 @@ const CHORES: &[Chore] = &[
         summary: "Make the test guest in target/guest (--fresh: with the newest packages)",
         run: guest::run,
     },
+    Chore { name: "man", summary: "Write the manual pages to target/man", run: man::run },
 ];
 
 fn main() -> ExitCode {

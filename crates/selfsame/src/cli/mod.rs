@@ -1,0 +1,232 @@
+//! The command line: what can be said, and what each command does with it.
+//!
+//! A leaf command is one file: its arguments, whose doc comments are its help, and `run`. A command gives back how it
+//! ended as a [`Report`] or an [`Exit`]; only [`main`] turns that into an exit status.
+
+mod completion;
+mod config;
+mod create;
+mod delete;
+mod doctor;
+mod events;
+mod get;
+mod identity;
+mod list;
+mod man;
+mod overview;
+mod request;
+mod run;
+mod supervise;
+mod usage;
+mod version;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use selfsame_host::context::Context;
+use selfsame_machine::code::{Code, Exit};
+use selfsame_machine::problem::Report;
+
+use crate::output::Format;
+
+/// Virtual machines that know who they are: two with one identity never run at the same time
+#[derive(Debug, Parser)]
+#[command(
+    name = "selfsame",
+    version,
+    help_template = "{about}\n\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}",
+    after_help = COMMANDS,
+)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The commands by what they are for; a test keeps the list whole.
+const COMMANDS: &str = "\
+Everyday:
+  create      Make a VM
+  run         Start a VM, or take over one whose supervisor is gone
+  start       The same as `run -d`
+  stop        Ask guests to power down, and cut their power when they do not
+  kill        End VMs at once
+  pause       Let guests stand still, their memory kept
+  resume      Let paused guests go on
+  list        Show the VMs (also `ls`, `ps`)
+  get         Show one VM with all that is known of it (also `inspect`)
+  delete      Delete VMs with their disks (also `rm`)
+  why         Explain what stands in the way of a start
+  events      Show what happened
+
+Identity (also `mid`):
+  identity    Make, keep, show, import and export machine identifiers
+
+This host:
+  doctor      Check this host and its VMs
+  config      Show the settings and where each comes from
+  completion  Print completions for a shell
+  version     Show the version and what works on this host
+
+`selfsame COMMAND --help` tells more of each.";
+
+/// The heading of the options that every command has.
+const HEADING: &str = "Options of every command";
+
+/// Options of every command.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Global {
+    /// Write for people or for programs
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT", help_heading = HEADING)]
+    pub(crate) format: Format,
+    /// Print names only
+    #[arg(short, long, global = true, help_heading = HEADING)]
+    pub(crate) quiet: bool,
+    /// Do not ask before destroying something
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Create(create::Arguments),
+    Run(run::Arguments),
+    Start(run::StartArguments),
+    Stop(request::StopArguments),
+    Kill(request::KillArguments),
+    Pause(request::PauseArguments),
+    Resume(request::ResumeArguments),
+    #[command(visible_aliases = ["ls", "ps"])]
+    List(list::Arguments),
+    #[command(visible_alias = "inspect")]
+    Get(get::Arguments),
+    #[command(visible_alias = "rm")]
+    Delete(delete::Arguments),
+    Why(why::Arguments),
+    Events(events::Arguments),
+    #[command(subcommand, visible_alias = "mid")]
+    Identity(identity::Command),
+    Doctor(doctor::Arguments),
+    Config(config::Arguments),
+    Completion(completion::Arguments),
+    Version(version::Arguments),
+    #[command(hide = true)]
+    Man(man::Arguments),
+    #[command(hide = true)]
+    Supervise(supervise::Arguments),
+}
+
+/// How a command ends: done (perhaps with a finding), or failed with a problem that is shown.
+pub(crate) type Outcome = Result<Exit, Report>;
+
+/// Reads the command line, runs the command and says how it ended.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::tell(&error),
+    };
+    let format = arguments.global.format;
+    let outcome =
+        dispatch(arguments).and_then(|exit| if crate::output::is_lost() { Err(lost()) } else { Ok(exit) });
+    match outcome {
+        Ok(exit) => ExitCode::from(exit.status()),
+        Err(report) => {
+            // Nobody is left to tell when standard error is closed.
+            drop(crate::report::write(&mut std::io::stderr().lock(), &report, format));
+            ExitCode::from(report.exit().status())
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Outcome {
+    let global = arguments.global;
+    let context = || Context::from_environment();
+    let Some(command) = arguments.command else { return overview::run(&context()?) };
+    match command {
+        Command::Completion(arguments) => completion::run(&arguments, &mut Arguments::command()),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
+        Command::Supervise(arguments) => supervise::run(arguments),
+        Command::Create(arguments) => create::run(&context()?, &global, arguments),
+        Command::Run(arguments) => run::run(&context()?, &global, &arguments),
+        Command::Start(arguments) => run::run(&context()?, &global, &arguments.detached()),
+        Command::Stop(arguments) => request::stop(&context()?, &global, &arguments),
+        Command::Kill(arguments) => request::kill(&context()?, &global, &arguments),
+        Command::Pause(arguments) => request::pause(&context()?, &global, &arguments),
+        Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),
+        Command::List(arguments) => list::run(&context()?, &global, &arguments),
+        Command::Get(arguments) => get::run(&context()?, &global, &arguments),
+        Command::Delete(arguments) => delete::run(&context()?, &global, &arguments),
+        Command::Why(arguments) => why::run(&context()?, &global, &arguments),
+        Command::Events(arguments) => events::run(&context()?, &global, &arguments),
+        Command::Identity(command) => identity::run(&context()?, &global, command),
+        Command::Doctor(arguments) => doctor::run(&context()?, &global, &arguments),
+        Command::Config(arguments) => config::run(&context()?, &global, &arguments),
+        Command::Version(arguments) => version::run(&context()?, &global, &arguments),
+    }
+}
+
+/// The failure of a command whose data could not be written.
+fn lost() -> Report {
+    let message = "the output could not be written whole".to_owned();
+    Report { code: Code::FileFailed, message, causes: Vec::new(), hints: Vec::new() }
+}
+
+/// A mistake in the command line that only we can see.
+pub(crate) fn usage_problem(message: impl Into<String>) -> Report {
+    Report { code: Code::UsageInvalid, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_stands_in_the_grouped_help_with_its_own_words() {
+        let command = Arguments::command();
+        for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let line = COMMANDS.lines().find(|line| {
+                line.starts_with("  ") && line.split_whitespace().next() == Some(command.get_name())
+            });
+            let line = line.unwrap_or_else(|| panic!("`{}` is missing", command.get_name()));
+            assert!(line.contains(&about) && !about.is_empty(), "`{line}` does not say `{about}`");
+        }
+    }
+
+    /// Calls `look` with every command that is shown, and what is typed to reach it.
+    fn each_leaf(command: &clap::Command, typed: &str, look: &mut impl FnMut(&str, &clap::Command)) {
+        let typed = format!("{typed} {}", command.get_name());
+        let mut subcommands = command.get_subcommands().filter(|command| !command.is_hide_set()).peekable();
+        if subcommands.peek().is_none() {
+            look(typed.trim_start(), command);
+        }
+        subcommands.for_each(|command| each_leaf(command, &typed, look));
+    }
+
+    #[test]
+    fn every_example_in_the_help_is_a_command_line_that_is_understood() {
+        each_leaf(&Arguments::command(), "", &mut |typed, command| {
+            let help = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                help.lines().filter_map(|line| line.strip_prefix("Example: ")).collect();
+            assert!(!examples.is_empty(), "`{typed} --help` has no example");
+            for example in examples {
+                assert!(example.starts_with(typed), "`{typed} --help` has an example of another: {example}");
+                assert!(
+                    !example.contains(['\'', '"', '\\', '|', '>']),
+                    "only plain words are split here: {example}"
+                );
+                let words = example.split(' ');
+                let parsed = Arguments::command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+            }
+        });
+    }
+}

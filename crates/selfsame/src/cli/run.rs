@@ -1,0 +1,251 @@
+//! `selfsame run` and `start`: start a VM, or take over one whose supervisor is gone.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use selfsame_host::bundle::{CONSOLE_LOG, Named};
+use selfsame_host::context::Context;
+use selfsame_host::gate::Overrides;
+use selfsame_host::library::find;
+use selfsame_host::lock::FolderLock;
+use selfsame_host::qemu::accelerator;
+use selfsame_host::supervisor::{
+    Client, Ended, Mission, Options, Outcome as Started, PATIENCE, RunNames, SupervisorError, launch,
+};
+use selfsame_machine::code::{Code, Exit};
+use selfsame_machine::lifecycle::{Cause, Request};
+use selfsame_machine::problem::Report;
+
+use super::{Global, Outcome, supervise};
+use crate::output::{Format, data, json, note};
+
+/// Start a VM, or take over one whose supervisor is gone
+///
+/// Refused, with the reason, while a VM with the same identity, MAC address or disk runs. Without `-d` it shows the
+/// guest's serial console and stays until the VM ends; Ctrl-C stops the guest, twice kills it.
+///
+/// Example: selfsame run -d web1
+///
+/// Example: selfsame run --accel tcg web1
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Come back as soon as the guest runs
+    #[arg(short, long)]
+    detach: bool,
+    #[command(flatten)]
+    start: StartArguments,
+}
+
+/// The same as `run -d`
+///
+/// Example: selfsame start web1
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct StartArguments {
+    /// The VM: its name, or a path
+    #[arg(value_name = "NAME")]
+    vm: OsString,
+    /// What runs the guest's instructions
+    #[arg(long, value_enum, value_name = "ACCELERATOR")]
+    accel: Option<Accelerator>,
+    /// Let the guest stand still until `resume`
+    #[arg(long)]
+    paused: bool,
+    /// Start although nobody can tell whether this twin runs; it is written down
+    #[arg(long, value_name = "PATH")]
+    despite: Vec<PathBuf>,
+    /// Start although the identifier is not that of the last good start; it is written down
+    #[arg(long)]
+    accept_identity: bool,
+}
+
+impl StartArguments {
+    pub(super) fn detached(self) -> Arguments {
+        Arguments { detach: true, start: self }
+    }
+}
+
+/// An accelerator by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Accelerator {
+    /// KVM or HVF where it is sure to work, else TCG
+    Auto,
+    /// Emulation, anywhere
+    Tcg,
+    /// The Linux kernel
+    Kvm,
+}
+
+impl Accelerator {
+    pub(super) const fn request(self) -> accelerator::Request {
+        match self {
+            Self::Auto => accelerator::Request::Auto,
+            Self::Tcg => accelerator::Request::Tcg,
+            Self::Kvm => accelerator::Request::Kvm,
+        }
+    }
+}
+
+pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> Outcome {
+    let folder = find(context, &arguments.start.vm)?;
+    let name = context.named(&folder);
+    let names = names(&folder)?;
+    // Asked before a process is started for it: the common way to find that it runs already.
+    if let Some(client) = Client::connect(&context.home.run(), names, PATIENCE)? {
+        return Err(SupervisorError::Running { name, pid: Some(client.pid()) }.into());
+    }
+    let options = Options {
+        folder: folder.clone(),
+        mission: Mission::Start { paused: arguments.start.paused },
+        accelerator: arguments.start.accel.map(Accelerator::request),
+        overrides: Overrides {
+            // The supervisor runs elsewhere: what is relative here is resolved here.
+            despite: arguments
+                .start
+                .despite
+                .iter()
+                .filter_map(|path| std::path::absolute(path).ok())
+                .collect(),
+            accept_identity: arguments.start.accept_identity,
+        },
+    };
+    let console = Console::after_now(&folder);
+    let Started::Up { status, notes } =
+        launch(context, &options, supervise::arguments(&options, arguments.start.accel))?
+    else {
+        return Err(SupervisorError::Died { name }.into());
+    };
+    for text in notes {
+        note(&format!("note: {text}"));
+    }
+    let foreground = !arguments.detach && global.format == Format::Text;
+    if global.format == Format::Json {
+        json(&serde_json::json!({ "schema": "started/1", "name": name.name, "status": status }));
+    } else if global.quiet {
+        data(&format!("{name}\n"));
+    } else if !foreground {
+        let how = if status.adopted { "taken over" } else { "running" };
+        data(&format!(
+            "{name} is {how}, {} ({}: {})\n",
+            status.identity, status.accelerator, status.accelerator_reason
+        ));
+    }
+    if !foreground {
+        return Ok(Exit::Ok);
+    }
+    note(&format!("{name} is running; Ctrl-C stops it, twice kills it"));
+    attend(context, &name, &folder, names, console)
+}
+
+pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {
+    let lock = FolderLock::open(folder)
+        .map_err(|source| selfsame_host::bundle::BundleError::Folder { folder: folder.to_owned(), source })?;
+    Ok(RunNames(lock.key()))
+}
+
+/// Shows the console until the VM ends.
+fn attend(context: &Context, name: &Named, folder: &Path, names: RunNames, mut console: Console) -> Outcome {
+    let run = context.home.run();
+    let gone = || -> Report { SupervisorError::Died { name: name.clone() }.into() };
+    let Some(mut client) = Client::connect(&run, names, PATIENCE)? else {
+        console.show();
+        return ended_before(context, name, folder);
+    };
+    client.ask_end()?;
+    let interrupts = interrupts()?;
+    let mut asked = false;
+    loop {
+        console.show();
+        match client.wait_end(Some(Duration::from_millis(100))) {
+            Ok(Some(ended)) => {
+                console.show();
+                return told(name, &ended);
+            }
+            Ok(None) => return Err(gone()),
+            Err(error) if error.is_time_out() => {}
+            Err(error) => return Err(error.into()),
+        }
+        if interrupts.taken() {
+            let request = if asked { Request::Kill } else { stop(context) };
+            note(if asked { "killing it" } else { "asking the guest to power down; Ctrl-C again kills it" });
+            asked = true;
+            if let Some(mut other) = Client::connect(&run, names, PATIENCE)? {
+                other.request(request)?;
+            }
+        }
+    }
+}
+
+fn stop(context: &Context) -> Request {
+    Request::Stop { timeout_ms: u64::try_from(context.config.stop_timeout.as_millis()).unwrap_or(u64::MAX) }
+}
+
+/// The end of a guest that was gone before anybody could attend to it: the library has its story.
+fn ended_before(context: &Context, name: &Named, folder: &Path) -> Outcome {
+    let last = context.store_for_reading()?.runs().last(folder)?;
+    let Some((reason, detail)) = last.and_then(|run| Some((run.end_reason?, run.end_detail?))) else {
+        return Err(SupervisorError::Died { name: name.clone() }.into());
+    };
+    let cause = serde_json::from_value(serde_json::Value::String(reason)).unwrap_or(Cause::Unwatched);
+    told(name, &Ended { cause, explanation: detail, last_output: Vec::new() })
+}
+
+/// Says how a VM ended; a failure is a problem.
+pub(super) fn told(name: &Named, ended: &Ended) -> Outcome {
+    if ended.cause.is_failure() {
+        return Err(Report {
+            code: Code::VmFailed,
+            message: format!("{name} ended: {}", ended.explanation),
+            causes: ended.last_output.clone(),
+            hints: super::request::failure_hints(name, ended.cause),
+        });
+    }
+    note(&format!("{name} ended: {}", ended.explanation));
+    Ok(Exit::Ok)
+}
+
+/// Counts interrupts from the terminal.
+struct Interrupts(std::os::unix::net::UnixStream);
+
+fn interrupts() -> Result<Interrupts, Report> {
+    selfsame_host::supervisor::interrupts()
+        .map(Interrupts)
+        .map_err(|source| SupervisorError::Launch(source).into())
+}
+
+impl Interrupts {
+    fn taken(&self) -> bool {
+        matches!((&self.0).read(&mut [0; 16]), Ok(1..))
+    }
+}
+
+/// The guest's serial log, from a moment on.
+struct Console {
+    path: PathBuf,
+    position: u64,
+}
+
+impl Console {
+    fn after_now(folder: &Path) -> Self {
+        let path = folder.join(CONSOLE_LOG);
+        let position = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        Self { path, position }
+    }
+
+    fn show(&mut self) {
+        use std::io::{Seek as _, SeekFrom};
+        let mut new = Vec::new();
+        let read = File::open(&self.path).and_then(|mut log| {
+            log.seek(SeekFrom::Start(self.position))?;
+            log.take(1 << 20).read_to_end(&mut new)
+        });
+        if let Ok(count) = read {
+            self.position += u64::try_from(count).unwrap_or_default();
+            let mut out = std::io::stdout().lock();
+            // The guest's own bytes: its terminal control is what a console is for.
+            drop(out.write_all(&new).and_then(|()| out.flush()));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The hidden command that a supervisor is started with.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use selfsame_host::gate::Overrides;
+use selfsame_host::supervisor::{Mission, Options};
+use selfsame_machine::code::Exit;
+
+use super::Outcome;
+use super::run::Accelerator;
+
+/// Own one running VM
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The VM's folder
+    folder: PathBuf,
+    /// Take it over or say that it is not running
+    #[arg(long)]
+    adopt_only: bool,
+    /// Let the guest stand still
+    #[arg(long)]
+    paused: bool,
+    #[arg(long, value_enum)]
+    accel: Option<Accelerator>,
+    #[arg(long)]
+    despite: Vec<PathBuf>,
+    #[arg(long)]
+    accept_identity: bool,
+}
+
+/// How this program is told to be the supervisor with these options.
+pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["supervise".into()];
+    match options.mission {
+        Mission::Start { paused: false } => {}
+        Mission::Start { paused: true } => arguments.push("--paused".into()),
+        Mission::AdoptOnly => arguments.push("--adopt-only".into()),
+    }
+    if let Some(accel) = accel {
+        let name = match accel {
+            Accelerator::Auto => "--accel=auto",
+            Accelerator::Tcg => "--accel=tcg",
+            Accelerator::Kvm => "--accel=kvm",
+        };
+        arguments.push(name.into());
+    }
+    for path in &options.overrides.despite {
+        arguments.extend(["--despite".into(), path.into()]);
+    }
+    if options.overrides.accept_identity {
+        arguments.push("--accept-identity".into());
+    }
+    arguments.extend(["--".into(), (&options.folder).into()]);
+    arguments
+}
+
+pub(super) fn run(arguments: Arguments) -> Outcome {
+    let mission =
+        if arguments.adopt_only { Mission::AdoptOnly } else { Mission::Start { paused: arguments.paused } };
+    let options = Options {
+        folder: arguments.folder,
+        mission,
+        accelerator: arguments.accel.map(Accelerator::request),
+        overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
+    };
+    selfsame_host::supervisor::supervise(&options, std::io::stdout());
+    Ok(Exit::Ok)
+}
