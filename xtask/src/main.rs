@@ -6,6 +6,7 @@
 
 mod check;
 mod guest;
+mod hazards;
 mod man;
 mod repository;
 mod run;
@@ -27,6 +28,7 @@ const CHORES: &[Chore] = &[
         run: guest::run,
     },
     Chore { name: "man", summary: "Write the manual pages to target/man", run: man::run },
+    Chore { name: "hazards", summary: "Run the named hazards and count them", run: hazards::run },
 ];
 
 fn main() -> ExitCode {
