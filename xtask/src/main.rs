@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to the person at the terminal")]
 
+mod bench;
 mod check;
 mod guest;
 mod hazards;
@@ -21,6 +22,11 @@ struct Chore {
 }
 
 const CHORES: &[Chore] = &[
+    Chore {
+        name: "bench",
+        summary: "Measure against the promised numbers (--quick: shorter, --strict: a miss is an error)",
+        run: bench::run,
+    },
     Chore { name: "check", summary: "Check what the compiler and the linter do not", run: check::run },
     Chore {
         name: "guest",
