@@ -246,6 +246,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_on_another_file_system_is_none_on_this_file() {
+        let lock = KernelLock { kind: "FLOCK".into(), pid: None, device: (0xfd, 1), inode: 77 };
+        let on = |major, minor, inode| lock.is_flock_on(rustix::fs::makedev(major, minor), inode);
+        assert!(on(0xfd, 1, 77));
+        assert!(!on(0xfd, 2, 77) && !on(0xfd, 1, 78) && !on(0, 1, 77));
+        // Where both numbers are made up by the kernel, they need not be the same.
+        let made_up = KernelLock { device: (0, 0x1b), ..lock.clone() };
+        assert!(made_up.is_flock_on(rustix::fs::makedev(0, 0x2c), 77));
+        let posix = KernelLock { kind: "POSIX".into(), ..lock.clone() };
+        assert!(!posix.is_flock_on(rustix::fs::makedev(0xfd, 1), 77));
+    }
+
+    #[test]
     fn a_file_nobody_uses_is_free_and_a_missing_one_absent() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");

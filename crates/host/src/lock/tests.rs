@@ -157,6 +157,29 @@ fn what_is_no_plain_file_is_refused_by_what_it_is() {
 }
 
 #[test]
+fn a_hard_link_is_never_written_through() {
+    let (folder, place) = place();
+    let target = folder.path().join("target");
+    fs::write(&target, "precious").unwrap();
+    let subject = Subject::Identity(digest());
+    fs::hard_link(&target, place.path().join(subject.key())).unwrap();
+    let error = Claim::attempt(&place, &subject, &note()).unwrap_err();
+    assert!(error.to_string().contains("other names"), "{error}");
+    assert_eq!(fs::read(target).unwrap(), b"precious");
+}
+
+#[test]
+fn a_named_place_is_not_opened_to_all_without_a_word() {
+    let (_folder, place) = place();
+    fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    for source in [PlaceSource::Environment, PlaceSource::Configuration] {
+        let error = LockPlace::open(place.path().to_owned(), source).unwrap_err();
+        assert!(matches!(error, LockError::Place { .. }), "{error:?}");
+        assert_eq!(fs::metadata(place.path()).unwrap().mode() & 0o7777, 0o755);
+    }
+}
+
+#[test]
 fn a_lock_file_has_modes_for_all_whatever_the_umask() {
     let (_folder, place) = place();
     let _lock = LockFile::try_lock(&place, "x").unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! A home that can only be read.
+//! A home that can only be read, or is named in an odd way.
 
 use crate::support::{TestEnv, may_be_others, set_mode};
 
@@ -66,4 +66,21 @@ fn hazard_the_home_is_a_file_or_belongs_to_somebody_else() {
     let error = foreign.json(["create", "web2", "--no-disk"]).error();
     assert_eq!(error["code"], "home.unusable", "{error}");
     assert_eq!(env.state("web1"), "stopped");
+}
+
+#[test]
+fn hazard_the_home_and_the_locks_are_named_from_the_working_folder() {
+    let env = TestEnv::new();
+    env.create("web1");
+    let relative = |arguments: &[&str]| {
+        let mut command = env.command(arguments);
+        command.env("SELFSAME_HOME", "home").env("SELFSAME_LOCK_DIR", "locks");
+        env.finish(command)
+    };
+    drop(relative(&["run", "-d", "--paused", "web1"]).ok());
+    assert_eq!(env.state("web1"), "paused", "the supervisor uses the home that the command named");
+    env.copy("web1", "web2");
+    drop(relative(&["--format", "json", "run", "-d", "web2"]).refused(5, "identity.in_use"));
+    drop(relative(&["kill", "web1"]).ok());
+    env.nothing_is_left();
 }
