@@ -1,9 +1,16 @@
-//! What runs guests: the one interface that QEMU, and later Virtualization.framework, stand behind.
+//! What runs guests: the one interface that QEMU and Virtualization.framework stand behind.
 //!
-//! The rules are the strictest of them all, so that no back end needs an exception:
-//! - an order returns when it was handed over, not when it was done: what came of it arrives as an event;
+//! The rules are those of the strictest of them, the framework, so that no back end needs an exception:
+//! - an order returns when it was handed over, not when it was done: what came of it arrives as an event. The framework
+//!   does its work on a queue of its own, and only its completion handlers know;
 //! - events are the truth, and the driver never asks for a state it was not told about;
-//! - all calls come from one thread, and events are taken there too.
+//! - all calls come from one thread, and events are taken there too; between two looks the driver sleeps on
+//!   [`Backend::descriptors`], so that nobody polls;
+//! - a start that fails is an event as well ([`BackendEvent::StartFailed`]): the framework may need many seconds to know;
+//! - dropping a back end ends nothing that is not its own. A guest in a process of its own goes on; one that lives in this
+//!   process ends with it.
+
+use std::os::fd::BorrowedFd;
 
 use crate::lifecycle::{BackendEvent, Order};
 use crate::problem::Problem;
@@ -21,4 +28,7 @@ pub trait Backend {
 
     /// Takes what happened since the last call, oldest first. Never waits.
     fn take_events(&mut self) -> Vec<BackendEvent>;
+
+    /// What to sleep on: as soon as one of them is readable, there are events to take.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use selfsame_machine::backend::Backend;
 use selfsame_machine::code::Code;
-use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Order, Shutdown};
+use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Order, Shutdown};
 use selfsame_machine::problem::{Hint, Problem};
 
 use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
@@ -30,6 +30,9 @@ pub enum OrderError {
     /// There is no monitor any more.
     #[error("QEMU's monitor is gone")]
     NoMonitor,
+    /// A guest's state is neither saved nor restored with QEMU.
+    #[error("the state of a QEMU guest cannot be saved")]
+    NoState,
     /// The process cannot be signalled.
     #[error("cannot send a signal to QEMU (pid {pid})")]
     Signal {
@@ -45,6 +48,7 @@ impl Problem for OrderError {
     fn code(&self) -> Code {
         match self {
             Self::Monitor(_) | Self::NoMonitor => Code::QemuProtocol,
+            Self::NoState => Code::BackendUnavailable,
             Self::Signal { .. } => Code::QemuFailed,
         }
     }
@@ -52,7 +56,7 @@ impl Problem for OrderError {
     fn hints(&self) -> Vec<Hint> {
         match self {
             Self::Monitor(error) => error.hints(),
-            Self::NoMonitor | Self::Signal { .. } => Vec::new(),
+            Self::NoMonitor | Self::NoState | Self::Signal { .. } => Vec::new(),
         }
     }
 }
@@ -106,18 +110,6 @@ impl Qemu {
         self.id
     }
 
-    /// Readable when the monitor has something to say; `None` once it is gone.
-    #[must_use]
-    pub fn monitor(&self) -> Option<BorrowedFd<'_>> {
-        self.monitor.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Readable once the process has ended.
-    #[must_use]
-    pub fn process(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
-    }
-
     fn send(&mut self, command: Command) -> Result<Id, OrderError> {
         let monitor = self.monitor.as_mut().ok_or(OrderError::NoMonitor)?;
         monitor.send(command, PATIENCE).map_err(OrderError::Monitor)
@@ -144,7 +136,8 @@ impl Qemu {
                 QmpEvent::GuestPanicked { .. } => Some(BackendEvent::Panicked),
                 QmpEvent::BlockIoError { node, operation, no_space, reason, .. } => {
                     let full = if no_space { "; the host's disk is full" } else { "" };
-                    Some(BackendEvent::DiskFailed(format!("{operation} of {node} failed: {reason}{full}")))
+                    let what = format!("{operation} of {node} failed: {reason}{full}");
+                    Some(BackendEvent::Incident(Incident { kind: IncidentKind::Disk, what }))
                 }
                 QmpEvent::Powerdown | QmpEvent::Other { .. } => None,
             },
@@ -211,14 +204,12 @@ impl Backend for Qemu {
             Order::Pause => Command::Stop,
             Order::Resume => Command::Cont,
             Order::PowerDown => Command::SystemPowerdown,
-            Order::CutPower => Command::Quit,
-            Order::Kill => return self.kill(),
-        };
-        match self.send(command) {
             // A switch that cannot be reached is no reason to leave the machine on.
-            Err(_) if order == Order::CutPower => self.kill(),
-            sent => sent.map(drop),
-        }
+            Order::CutPower => return self.send(Command::Quit).map(drop).or_else(|_| self.kill()),
+            Order::Kill => return self.kill(),
+            Order::Save { .. } | Order::Restore { .. } => return Err(OrderError::NoState),
+        };
+        self.send(command).map(drop)
     }
 
     fn take_events(&mut self) -> Vec<BackendEvent> {
@@ -254,6 +245,11 @@ impl Backend for Qemu {
             events.push(BackendEvent::Exited(status));
         }
         events
+    }
+
+    /// The process, which is readable once it has ended, and its monitor.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        std::iter::once(self.handle.as_fd()).chain(self.monitor.as_ref().map(AsFd::as_fd)).collect()
     }
 }
 
@@ -330,7 +326,7 @@ mod tests {
                       \"action\":\"stop\",\"nospace\":true,\"reason\":\"No space left on device\"}}\n";
         let (mut qemu, player) = played(events, "io-error");
         let told = "write of disk0 failed: No space left on device; the host's disk is full";
-        let told = BackendEvent::DiskFailed(told.to_owned());
+        let told = BackendEvent::Incident(Incident { kind: IncidentKind::Disk, what: told.to_owned() });
         assert_eq!(take_until(&mut qemu, &told), [told]);
         end(qemu, player);
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use selfsame_machine::identity::{Identity, MacAddress};
-use selfsame_machine::lifecycle::{Cause, End, Phase, Request};
+use selfsame_machine::lifecycle::{Cause, End, Incident, IncidentKind, Phase, Request};
 use selfsame_machine::problem::{Problem, Report};
 use selfsame_machine::report::GuestReport;
 
@@ -22,8 +22,8 @@ use crate::time::Time;
 
 /// A guest may report as often as it likes; so many are remembered of one run.
 const REPORTS: usize = 100;
-/// A failing disk fails at every turn; so many failures are remembered of one run.
-const DISK_FAILURES: usize = 20;
+/// A failing disk fails at every turn; so many incidents are remembered of one run.
+const INCIDENTS: usize = 20;
 /// How long a library that could not be written is left alone.
 const RETRY: Duration = Duration::from_secs(5);
 /// So many writings wait for a locked library.
@@ -43,7 +43,7 @@ pub(super) struct StoreChronicle<'c> {
     mac: Option<MacAddress>,
     said_before: u64,
     reports: usize,
-    disk_failures: usize,
+    incidents: usize,
     waiting: Vec<Entry>,
     retry_at: Option<Instant>,
 }
@@ -59,7 +59,7 @@ impl<'c> StoreChronicle<'c> {
             mac: record.mac_address.parse().ok(),
             said_before: std::fs::metadata(log).map_or(0, |metadata| metadata.len()),
             reports: 0,
-            disk_failures: 0,
+            incidents: 0,
             waiting: Vec::new(),
             retry_at: None,
         }
@@ -170,13 +170,19 @@ impl Chronicle for StoreChronicle<'_> {
         }
     }
 
-    fn disk_failed(&mut self, what: &str) {
-        self.disk_failures += 1;
-        if self.disk_failures <= DISK_FAILURES {
-            let message = format!("a disk of {} failed: {what}", self.name);
-            let entry = self.event("vm.disk_failed", message, serde_json::Value::Null);
-            self.write(entry);
+    fn happened(&mut self, incident: &Incident) {
+        self.incidents += 1;
+        if self.incidents > INCIDENTS {
+            return;
         }
+        let (kind, what) = match incident.kind {
+            IncidentKind::Disk => ("vm.disk_failed", "a disk"),
+            IncidentKind::Network => ("vm.network_lost", "a network card"),
+            IncidentKind::Machine => ("vm.machine_failed", "the machine"),
+        };
+        let message = format!("{what} of {} failed: {}", self.name, incident.what);
+        let entry = self.event(kind, message, serde_json::Value::Null);
+        self.write(entry);
     }
 
     fn failed(&mut self, what: &dyn Problem) {

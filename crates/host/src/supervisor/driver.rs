@@ -12,12 +12,13 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use selfsame_machine::backend::Backend;
-use selfsame_machine::lifecycle::{BackendEvent, Effect, End, Event, Life, Moment, Phase, Request, step};
+use selfsame_machine::lifecycle::{
+    BackendEvent, Effect, End, Event, Incident, Life, Moment, Phase, Request, step,
+};
 use selfsame_machine::report::{GuestReport, ReportReader};
 
 use super::connection::Connection;
 use super::protocol::{Reply, Status, Want};
-use crate::qemu::guest::Qemu;
 
 /// More clients than this wait in the kernel's queue until one has gone.
 const CLIENTS: usize = 256;
@@ -28,16 +29,16 @@ pub(super) trait Chronicle {
     fn reported(&mut self, report: GuestReport);
     /// A request was accepted, or the phase changed.
     fn changed(&mut self, phase: &Phase, request: Option<&Request>);
-    /// A disk failed.
-    fn disk_failed(&mut self, what: &str);
+    /// Something happened that people should know of.
+    fn happened(&mut self, incident: &Incident);
     /// An order could not be handed over.
     fn failed(&mut self, what: &dyn selfsame_machine::problem::Problem);
 }
 
 /// The running VM with everything that is polled for it.
-pub(super) struct Driver {
+pub(super) struct Driver<B> {
     pub(super) life: Life,
-    pub(super) guest: Qemu,
+    pub(super) guest: B,
     pub(super) listener: UnixListener,
     pub(super) report: Option<UnixStream>,
     pub(super) signals: UnixStream,
@@ -51,10 +52,10 @@ pub(super) struct Driver {
     wake_at: Option<Moment>,
 }
 
-impl Driver {
+impl<B: Backend> Driver<B> {
     pub(super) fn new(
         life: Life,
-        guest: Qemu,
+        guest: B,
         listener: UnixListener,
         report: Option<UnixStream>,
         signals: UnixStream,
@@ -115,8 +116,8 @@ impl Driver {
 
     fn advance(&mut self, event: &Event, chronicle: &mut impl Chronicle) -> Option<Reply> {
         let before = self.life.phase.text();
-        if let Event::Backend(BackendEvent::DiskFailed(what)) = event {
-            chronicle.disk_failed(what);
+        if let Event::Backend(BackendEvent::Incident(incident)) = event {
+            chronicle.happened(incident);
         }
         let next = step(&self.life, event, self.began.elapsed());
         self.life = next.life;
@@ -145,23 +146,25 @@ impl Driver {
     fn wait(&self) -> Ready {
         let timeout = self.wake_at.map(|at| at.saturating_sub(self.began.elapsed()));
         let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
-        let nothing = || self.guest.process();
+        let accepts = if self.clients.len() < CLIENTS { PollFlags::IN } else { PollFlags::empty() };
+        let report = self.report_descriptor();
         let mut descriptors: Vec<PollFd<'_>> = vec![
-            PollFd::from_borrowed_fd(self.guest.process(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.guest.monitor().unwrap_or_else(nothing), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.report_descriptor().unwrap_or_else(nothing), PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.listener, accepts),
+            match report {
+                Some(report) => PollFd::from_borrowed_fd(report, PollFlags::IN),
+                None => PollFd::new(&self.signals, PollFlags::empty()),
+            },
         ];
-        let accepts = self.clients.len() < CLIENTS;
-        descriptors
-            .push(PollFd::new(&self.listener, if accepts { PollFlags::IN } else { PollFlags::empty() }));
+        let guest = self.guest.descriptors();
+        descriptors.extend(guest.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         descriptors.extend(self.clients.iter().map(|client| PollFd::new(client, client.interest())));
         // An interruption or a refusal of the kernel is a look at everything.
         let outcome = rustix::event::poll(&mut descriptors, timeout.as_ref());
         let happened = |index: usize| {
             outcome.is_ok() && descriptors.get(index).is_some_and(|entry| !entry.revents().is_empty())
         };
-        Ready { report: self.report.is_some() && happened(2), signals: happened(3), listener: happened(4) }
+        Ready { signals: happened(0), listener: happened(1), report: self.report.is_some() && happened(2) }
     }
 
     fn report_descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -215,7 +218,7 @@ impl Driver {
 
 /// What `poll` said about those that are not simply looked at.
 struct Ready {
-    report: bool,
     signals: bool,
     listener: bool,
+    report: bool,
 }

@@ -13,6 +13,8 @@ pub enum ExitStatus {
     Signal(i32),
     /// It was not our child: the kernel tells its parent only.
     Unknown,
+    /// There was no process of its own: the machine failed within the back end, which has told why.
+    Failed,
 }
 
 /// Who switched the guest's machine off.
@@ -106,12 +108,13 @@ impl fmt::Display for End {
                 "the back end met an internal error and could not run the guest any further"
             }
             Cause::Signal => "a signal from outside ended its process",
+            Cause::Crashed if self.status == ExitStatus::Failed => "its machine failed",
             Cause::Crashed => "its process ended unexpectedly",
             Cause::StartFailed => "it did not start",
             Cause::Unwatched => "it ended while no supervisor watched",
         })?;
         match self.status {
-            ExitStatus::Code(0) | ExitStatus::Unknown => Ok(()),
+            ExitStatus::Code(0) | ExitStatus::Unknown | ExitStatus::Failed => Ok(()),
             ExitStatus::Code(status) => write!(formatter, " (exit status {status})"),
             ExitStatus::Signal(signal) => write!(formatter, " (signal {signal})"),
         }

@@ -27,9 +27,12 @@ mod step;
 pub use end::{Cause, End, ExitStatus, Shutdown};
 pub use step::step;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::problem::Report;
 
 /// A moment on the driver's monotonic clock: the time since the driver began.
 pub type Moment = Duration;
@@ -124,9 +127,32 @@ pub enum Request {
     Kill,
 }
 
+/// Something that people should know of and that changes no phase by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// What kind of thing happened.
+    pub kind: IncidentKind,
+    /// What exactly, a clause for people.
+    pub what: String,
+}
+
+/// The kinds of incidents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncidentKind {
+    /// A disk failed to read or write. If the guest was paused for it, that is told too.
+    Disk,
+    /// A network card lost its network.
+    Network,
+    /// The back end says why the guest's machine ended; its [`BackendEvent::Exited`] follows.
+    Machine,
+}
+
 /// What a back end tells of its guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackendEvent {
+    /// The start came to nothing, and nothing is left of it. The report's code tells a VM in use (`bundle.in_use`) and a
+    /// full quota (`quota.full`) from other failures.
+    StartFailed(Box<Report>),
     /// The start is done; the guest stands still if `paused`.
     Ready {
         /// Whether it stands still.
@@ -142,8 +168,12 @@ pub enum BackendEvent {
     ShutDown(Shutdown),
     /// The guest's kernel panicked.
     Panicked,
-    /// A disk failed to read or write; what exactly, a clause for people. If the guest was paused for it, that is told too.
-    DiskFailed(String),
+    /// Something happened that people should know of.
+    Incident(Incident),
+    /// The state of the guest was saved whole; it stands still.
+    Saved,
+    /// The state was not saved, and no half of it is left; the guest stands still as before.
+    SaveFailed(Box<Report>),
     /// The back end met a state that it cannot run on from.
     InternalError,
     /// Nothing can be told to the back end any more.
@@ -164,12 +194,22 @@ pub enum Event {
 }
 
 /// What the back end is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// Start the guest.
     Start {
         /// With its processors standing still.
         paused: bool,
+    },
+    /// Start the guest from a saved state; it stands still afterwards, as it did when it was saved.
+    Restore {
+        /// The file that [`Order::Save`] wrote.
+        from: PathBuf,
+    },
+    /// Save the state of a guest that stands still, into a file that does not exist yet.
+    Save {
+        /// The file.
+        to: PathBuf,
     },
     /// Stand still.
     Pause,
@@ -184,7 +224,7 @@ pub enum Order {
 }
 
 /// What the driver has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Tell the back end.
     Order(Order),

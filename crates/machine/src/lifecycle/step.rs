@@ -165,7 +165,11 @@ impl Draft {
             BackendEvent::Ready { paused } => self.ready(*paused),
             BackendEvent::Paused => self.paused(),
             BackendEvent::Resumed => self.resumed(),
-            BackendEvent::Reset | BackendEvent::DiskFailed(_) => {}
+            BackendEvent::StartFailed(_) => self.start_failed(),
+            BackendEvent::Reset
+            | BackendEvent::Incident(_)
+            | BackendEvent::Saved
+            | BackendEvent::SaveFailed(_) => {}
             BackendEvent::ShutDown(shutdown) => self.shut_down(*shutdown),
             BackendEvent::Panicked => self.life.shutdown = Some(Shutdown::ByPanic),
             BackendEvent::InternalError => self.internal_error(),
@@ -181,6 +185,22 @@ impl Draft {
                 self.stop(timeout);
             }
         }
+    }
+
+    fn start_failed(&mut self) {
+        let cause = match self.life.phase {
+            Phase::Starting { .. } => Cause::StartFailed,
+            // Killed while it was starting: nothing came of it, as was wished.
+            Phase::Ending { cause, .. } => cause,
+            Phase::Stopped
+            | Phase::Running
+            | Phase::Paused
+            | Phase::Stopping { .. }
+            | Phase::Detached
+            | Phase::Ended(_) => return,
+        };
+        self.life.phase = Phase::Ended(End { cause, status: ExitStatus::Unknown });
+        self.effects.push(Effect::Release);
     }
 
     fn paused(&mut self) {
@@ -249,7 +269,7 @@ impl Draft {
             Some(Shutdown::ByOther) => Cause::Killed,
             None => match status {
                 ExitStatus::Signal(_) => Cause::Signal,
-                ExitStatus::Code(_) => Cause::Crashed,
+                ExitStatus::Code(_) | ExitStatus::Failed => Cause::Crashed,
                 ExitStatus::Unknown => Cause::Unwatched,
             },
         }

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{
-    Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Life, Moment, Order, Phase, Request,
-    Shutdown, step,
+    Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Incident, IncidentKind, Life, Moment,
+    Order, Phase, Request, Shutdown, step,
 };
+use selfsame_machine::problem::Report;
 
 const NOW: Moment = Duration::from_secs(100);
 const LATER: Moment = Duration::from_secs(160);
@@ -28,6 +30,10 @@ fn phases() -> Vec<Phase> {
     ]
 }
 
+fn report() -> Box<Report> {
+    Box::new(Report { code: Code::QuotaFull, message: "full".into(), causes: Vec::new(), hints: Vec::new() })
+}
+
 fn events() -> Vec<Event> {
     let requests = [
         Request::Start { paused: false },
@@ -46,13 +52,17 @@ fn events() -> Vec<Event> {
         BackendEvent::ShutDown(Shutdown::ByGuest),
         BackendEvent::ShutDown(Shutdown::BySignal),
         BackendEvent::Panicked,
-        BackendEvent::DiskFailed("full".into()),
+        BackendEvent::Incident(Incident { kind: IncidentKind::Disk, what: "full".into() }),
+        BackendEvent::Saved,
+        BackendEvent::SaveFailed(report()),
+        BackendEvent::StartFailed(report()),
         BackendEvent::InternalError,
         BackendEvent::MonitorLost,
         BackendEvent::Exited(ExitStatus::Code(0)),
         BackendEvent::Exited(ExitStatus::Code(1)),
         BackendEvent::Exited(ExitStatus::Signal(9)),
         BackendEvent::Exited(ExitStatus::Unknown),
+        BackendEvent::Exited(ExitStatus::Failed),
     ];
     let requests = requests.into_iter().map(Event::Request);
     requests.chain(backend.into_iter().map(Event::Backend)).chain([Event::Tick]).collect()
@@ -70,6 +80,8 @@ fn matrix() {
         for event in events() {
             let name = match &event {
                 Event::Request(request) => format!("{request:?}"),
+                Event::Backend(BackendEvent::StartFailed(_)) => "<StartFailed>".to_owned(),
+                Event::Backend(BackendEvent::SaveFailed(_)) => "<SaveFailed>".to_owned(),
                 Event::Backend(event) => format!("<{event:?}>"),
                 Event::Tick => "Tick".to_owned(),
             };
