@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod code;
 pub mod identity;
+pub mod layout;
 pub mod lifecycle;
 pub mod name;
 pub mod problem;

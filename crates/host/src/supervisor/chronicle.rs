@@ -175,12 +175,13 @@ impl Chronicle for StoreChronicle<'_> {
         if self.incidents > INCIDENTS {
             return;
         }
-        let (kind, what) = match incident.kind {
-            IncidentKind::Disk => ("vm.disk_failed", "a disk"),
-            IncidentKind::Network => ("vm.network_lost", "a network card"),
-            IncidentKind::Machine => ("vm.machine_failed", "the machine"),
+        let (name, what) = (&self.name, &incident.what);
+        let (kind, message) = match incident.kind {
+            IncidentKind::Disk => ("vm.disk_failed", format!("a disk of {name} failed: {what}")),
+            IncidentKind::Network => ("vm.network_lost", format!("{name} lost its network: {what}")),
+            IncidentKind::Machine => ("vm.machine_failed", format!("the machine of {name} failed: {what}")),
+            IncidentKind::Order => ("vm.order_failed", format!("{name}: {what}")),
         };
-        let message = format!("{what} of {} failed: {}", self.name, incident.what);
         let entry = self.event(kind, message, serde_json::Value::Null);
         self.write(entry);
     }

@@ -145,6 +145,8 @@ pub enum IncidentKind {
     Network,
     /// The back end says why the guest's machine ended; its [`BackendEvent::Exited`] follows.
     Machine,
+    /// An order was handed over and came to nothing.
+    Order,
 }
 
 /// What a back end tells of its guest.

@@ -1,0 +1,392 @@
+//! One machine's side of the queue: everything that is done with its `VZVirtualMachine`.
+//!
+//! ```text
+//!             start                  handler: Ok              delegate, or handler of a stop
+//!   Idle ─────────────▶ Starting ────────────────▶ Up ───────────────────────────────────────▶ Over
+//!    ▲  busy: wait, try again │ handler: error                                                   ▲
+//!    └────────────────────────┴──────────────────────────────────── gave up, or told to end ─────┘
+//! ```
+//!
+//! - **Idle**: no object exists; a start may be waiting for its next try.
+//! - **Starting**, **Up**: the objects exist.
+//! - **Over**: the end was told, once; the objects were let go of, and with them the framework's locks.
+//!
+//! **Invariant.** Each function here runs on the queue (it takes the proof), and after `Over` nothing is told any more.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use block2::RcBlock;
+use objc2::rc::Retained;
+use objc2::runtime::{NSObjectProtocol as _, ProtocolObject};
+use objc2::{AnyThread as _, sel};
+use objc2_foundation::NSError;
+use objc2_virtualization::{VZVirtualMachine, VZVirtualMachineConfiguration};
+use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Shutdown};
+use selfsame_machine::problem::Report;
+
+use super::configuration::configure;
+use super::delegate::Delegate;
+use super::error::link_of;
+use super::file_url;
+use super::queue::{Bound, OnQueue, Queue};
+use crate::bell::Bell;
+use crate::error::{Link, Unsupported, VzError};
+use crate::plan::Plan;
+use crate::retry::Retry;
+
+/// How a guest is to begin.
+#[derive(Debug, Clone)]
+pub(super) enum Begin {
+    /// From the power button; its processors stand still afterwards if `paused`.
+    Boot {
+        /// Whether to stand still.
+        paused: bool,
+    },
+    /// From a saved state.
+    Restore {
+        /// Its file.
+        from: PathBuf,
+    },
+}
+
+/// One machine.
+#[derive(Debug)]
+pub(super) struct Machine {
+    queue: Queue,
+    plan: Plan,
+    bell: Bell,
+    /// The guest's end of its report port.
+    report: Option<OwnedFd>,
+    state: Bound<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stage: Stage,
+    retry: Retry,
+    /// How often the end was asked for.
+    ends_asked: u32,
+    /// Whether a macOS guest was asked to shut down.
+    power_pressed: bool,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Starting(Objects),
+    Up(Objects),
+    Over,
+}
+
+/// What exists of a machine.
+#[derive(Debug)]
+struct Objects {
+    vm: Retained<VZVirtualMachine>,
+    /// The framework refers to it weakly.
+    _delegate: Retained<Delegate>,
+    /// Whether this machine's devices can be saved; why not.
+    saves: Result<(), Report>,
+}
+
+type Outcome = Result<(), Link>;
+type Handler = RcBlock<dyn Fn(*mut NSError)>;
+
+impl Machine {
+    pub(super) fn new(plan: Plan, bell: Bell, report: Option<OwnedFd>) -> Arc<Self> {
+        let queue = Queue::new("dev.selfsame.machine");
+        let state = Bound::new(&queue);
+        Arc::new(Self { queue, plan, bell, report, state })
+    }
+
+    pub(super) const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Runs `work` on the queue.
+    pub(super) fn submit(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>, &OnQueue<'_>) + Send + 'static) {
+        let machine = Arc::clone(self);
+        self.queue.submit(move |on| work(&machine, on));
+    }
+
+    // --- Beginning ---
+
+    pub(super) fn start(self: &Arc<Self>, on: &OnQueue<'_>, begin: Begin) {
+        // It may have been told to end while it waited.
+        let is_idle = self.state.with(on, |state| matches!(state.stage, Stage::Idle));
+        if !is_idle {
+            return;
+        }
+        if let Err(error) = self.try_start(on, begin.clone()) {
+            self.start_failed(on, begin, error);
+        }
+    }
+
+    fn try_start(self: &Arc<Self>, on: &OnQueue<'_>, begin: Begin) -> Result<(), VzError> {
+        // SAFETY: a class method that takes nothing.
+        if !unsafe { VZVirtualMachine::isSupported() } {
+            return Err(VzError::Unsupported(Unsupported::Guests));
+        }
+        let configuration = configure(on, &self.plan, self.report.as_ref().map(|port| port.as_fd()))?;
+        let saves = saves(&configuration);
+        // SAFETY: the configuration was validated and is given up here; the queue is this machine's own and serial.
+        let vm = unsafe {
+            VZVirtualMachine::initWithConfiguration_queue(
+                VZVirtualMachine::alloc(),
+                &configuration,
+                self.queue.dispatch(),
+            )
+        };
+        let delegate = Delegate::new(Arc::downgrade(self));
+        // SAFETY: on the machine's queue; the delegate lives as long as the machine (`Objects`).
+        unsafe { vm.setDelegate(Some(ProtocolObject::from_ref(&*delegate))) };
+        if let (Begin::Restore { .. }, Err(why)) = (&begin, &saves) {
+            self.over(on, [BackendEvent::StartFailed(Box::new(why.clone()))]);
+            return Ok(());
+        }
+        let handler = self.handler({
+            let begin = begin.clone();
+            move |machine, on, outcome| machine.started(on, begin, outcome)
+        });
+        let objects = Objects { vm: vm.clone(), _delegate: delegate, saves };
+        self.state.with(on, |state| state.stage = Stage::Starting(objects));
+        // SAFETY: on the machine's queue; a machine just made is stopped, and both want it so.
+        unsafe {
+            match begin {
+                Begin::Boot { .. } => vm.startWithCompletionHandler(&handler),
+                Begin::Restore { from } => {
+                    vm.restoreMachineStateFromURL_completionHandler(&file_url(&from), &handler);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn started(self: &Arc<Self>, on: &OnQueue<'_>, begin: Begin, outcome: Outcome) {
+        let stage = self.state.with(on, |state| std::mem::take(&mut state.stage));
+        let Stage::Starting(objects) = stage else {
+            // The end came first.
+            self.state.with(on, |state| state.stage = stage);
+            return;
+        };
+        if let Err(link) = outcome {
+            // With the objects go their locks, for the next try as well.
+            drop(objects);
+            let doing = match begin {
+                Begin::Boot { .. } => "start the guest",
+                Begin::Restore { .. } => "start the guest from its saved state",
+            };
+            self.start_failed(on, begin, VzError::failed(doing, link));
+            return;
+        }
+        let end_wanted = self.state.with(on, |state| {
+            state.stage = Stage::Up(objects);
+            state.ends_asked > 0
+        });
+        match begin {
+            _ if end_wanted => self.switch_off(on),
+            Begin::Boot { paused: false } => self.tell(BackendEvent::Ready { paused: false }),
+            Begin::Restore { .. } => self.tell(BackendEvent::Ready { paused: true }),
+            // The framework has no start that stands still: the guest's processors have run for a moment.
+            Begin::Boot { paused: true } => self.order_pause(on, BackendEvent::Ready { paused: true }),
+        }
+    }
+
+    fn start_failed(self: &Arc<Self>, on: &OnQueue<'_>, begin: Begin, error: VzError) {
+        let (end_wanted, wait) = self.state.with(on, |state| {
+            let wait = if error.is_busy() { state.retry.next_wait() } else { None };
+            (state.ends_asked > 0, wait)
+        });
+        match wait {
+            _ if end_wanted => self.over(on, [BackendEvent::Exited(ExitStatus::Unknown)]),
+            Some(wait) => {
+                let machine = Arc::clone(self);
+                self.queue.submit_after(wait, move |on| machine.start(on, begin));
+            }
+            None => self.over(on, [BackendEvent::StartFailed(Box::new(Report::from(error)))]),
+        }
+    }
+
+    // --- Running ---
+
+    pub(super) fn pause(self: &Arc<Self>, on: &OnQueue<'_>) {
+        self.order_pause(on, BackendEvent::Paused);
+    }
+
+    fn order_pause(self: &Arc<Self>, on: &OnQueue<'_>, then: BackendEvent) {
+        let handler = self.tell_when_done("paused", then);
+        // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
+        self.with_vm(on, |vm| unsafe { vm.pauseWithCompletionHandler(&handler) });
+    }
+
+    pub(super) fn resume(self: &Arc<Self>, on: &OnQueue<'_>) {
+        let handler = self.tell_when_done("resumed", BackendEvent::Resumed);
+        // SAFETY: as above.
+        self.with_vm(on, |vm| unsafe { vm.resumeWithCompletionHandler(&handler) });
+    }
+
+    /// Presses the power button. A macOS guest shows a dialog for each time, so it is pressed once there.
+    pub(super) fn power_down(self: &Arc<Self>, on: &OnQueue<'_>) {
+        let again = self.state.with(on, |state| std::mem::replace(&mut state.power_pressed, true));
+        if again && self.plan.is_macos() {
+            return;
+        }
+        // SAFETY: on the machine's queue. In a state that does not fit there is an error.
+        let pressed = self.with_vm(on, |vm| unsafe { vm.requestStopWithError() });
+        if let Some(Err(_)) = pressed {
+            // A guest that is just being resumed cannot be asked yet; the life cycle presses again.
+            self.state.with(on, |state| state.power_pressed = false);
+        }
+    }
+
+    pub(super) fn save(self: &Arc<Self>, on: &OnQueue<'_>, to: PathBuf) {
+        let failed = |report| self.tell(BackendEvent::SaveFailed(Box::new(report)));
+        let saves = self.state.with(on, |state| match &state.stage {
+            Stage::Up(objects) => objects.saves.clone(),
+            Stage::Idle | Stage::Starting(_) | Stage::Over => Err(no_guest().into()),
+        });
+        if let Err(report) = saves {
+            return failed(report);
+        }
+        if to.exists() {
+            let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+            return failed(VzError::System { doing: "save the guest's state", source }.into());
+        }
+        let url = file_url(&to);
+        let handler = self.handler(move |machine, _, outcome| machine.saved(&to, outcome));
+        // SAFETY: on the machine's queue; that this macOS has the method was asked when the machine was made.
+        self.with_vm(on, |vm| unsafe { vm.saveMachineStateToURL_completionHandler(&url, &handler) });
+    }
+
+    fn saved(&self, to: &Path, outcome: Outcome) {
+        self.tell(match outcome {
+            Ok(()) => BackendEvent::Saved,
+            Err(link) => {
+                // Nothing was there before; what is there now is half a state.
+                drop(std::fs::remove_file(to));
+                BackendEvent::SaveFailed(Box::new(VzError::failed("save the guest's state", link).into()))
+            }
+        });
+    }
+
+    // --- Ending ---
+
+    /// Ends the machine. Asked for again, it lets go of a machine whose end does not come.
+    pub(super) fn switch_off(self: &Arc<Self>, on: &OnQueue<'_>) {
+        let (idle, up, again) = self.state.with(on, |state| {
+            state.ends_asked += 1;
+            let again = state.ends_asked > 1;
+            (matches!(state.stage, Stage::Idle), matches!(state.stage, Stage::Up(_)), again)
+        });
+        if idle {
+            self.over(on, [BackendEvent::Exited(ExitStatus::Unknown)]);
+        } else if up {
+            let handler = self.handler(|machine, on, outcome| machine.switched_off(on, outcome));
+            // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
+            self.with_vm(on, |vm| unsafe { vm.stopWithCompletionHandler(&handler) });
+        }
+        if again {
+            // A machine whose objects are gone is ended by the framework, and at the latest by the end of this process.
+            self.over(on, [BackendEvent::Exited(ExitStatus::Unknown)]);
+        }
+    }
+
+    fn switched_off(&self, on: &OnQueue<'_>, outcome: Outcome) {
+        match outcome {
+            Ok(()) => self.over(on, [BackendEvent::Exited(ExitStatus::Code(0))]),
+            Err(link) => self.incident(IncidentKind::Order, format!("it could not be switched off: {link}")),
+        }
+    }
+
+    /// The guest's machine ended by itself.
+    pub(super) fn guest_stopped(&self, on: &OnQueue<'_>) {
+        let events = [BackendEvent::ShutDown(Shutdown::ByGuest), BackendEvent::Exited(ExitStatus::Code(0))];
+        self.over(on, events);
+    }
+
+    /// The framework, or its service for this machine, failed.
+    pub(super) fn failed(&self, on: &OnQueue<'_>, link: Link) {
+        let starting = self.state.with(on, |state| matches!(state.stage, Stage::Starting(_)));
+        if starting {
+            let report = Report::from(VzError::failed("start the guest", link));
+            return self.over(on, [BackendEvent::StartFailed(Box::new(report))]);
+        }
+        let what = link.iter().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let incident = BackendEvent::Incident(Incident { kind: IncidentKind::Machine, what });
+        self.over(on, [incident, BackendEvent::Exited(ExitStatus::Failed)]);
+    }
+
+    pub(super) fn network_lost(&self, link: &Link) {
+        self.incident(IncidentKind::Network, link.to_string());
+    }
+
+    // --- Shared ---
+
+    fn tell(&self, event: BackendEvent) {
+        self.bell.ring(event);
+    }
+
+    fn incident(&self, kind: IncidentKind, what: String) {
+        self.tell(BackendEvent::Incident(Incident { kind, what }));
+    }
+
+    /// Tells the end, once, and lets go of the objects.
+    fn over(&self, on: &OnQueue<'_>, events: impl IntoIterator<Item = BackendEvent>) {
+        let stage = self.state.with(on, |state| std::mem::replace(&mut state.stage, Stage::Over));
+        if !matches!(stage, Stage::Over) {
+            // First the objects: who is told that it is over may start the VM again at once.
+            drop(stage);
+            events.into_iter().for_each(|event| self.tell(event));
+        }
+    }
+
+    /// Touches the machine, if it is up.
+    fn with_vm<R>(&self, on: &OnQueue<'_>, work: impl FnOnce(&VZVirtualMachine) -> R) -> Option<R> {
+        let vm = self.state.with(on, |state| match &state.stage {
+            Stage::Up(objects) => Some(objects.vm.clone()),
+            Stage::Idle | Stage::Starting(_) | Stage::Over => None,
+        })?;
+        Some(work(&vm))
+    }
+
+    /// A completion handler that owns everything it needs. The framework calls it once, on the machine's queue.
+    fn handler(self: &Arc<Self>, then: impl FnOnce(&Arc<Self>, &OnQueue<'_>, Outcome) + 'static) -> Handler {
+        let machine = Arc::clone(self);
+        let then = Cell::new(Some(then));
+        RcBlock::new(move |error: *mut NSError| {
+            let Some(then) = then.take() else { return };
+            machine.queue.callback(|on| {
+                // SAFETY: nil, or an error that lives for this call.
+                let outcome = unsafe { error.as_ref() }.map_or(Ok(()), |error| Err(link_of(error)));
+                then(&machine, on, outcome);
+            });
+        })
+    }
+
+    fn tell_when_done(self: &Arc<Self>, participle: &'static str, event: BackendEvent) -> Handler {
+        self.handler(move |machine, _, outcome| match outcome {
+            Ok(()) => machine.tell(event),
+            Err(link) => {
+                machine.incident(IncidentKind::Order, format!("it could not be {participle}: {link}"))
+            }
+        })
+    }
+}
+
+fn no_guest() -> VzError {
+    let source = std::io::Error::other("no guest runs");
+    VzError::System { doing: "save the guest's state", source }
+}
+
+/// Whether a machine of this configuration can be saved on this macOS; why not.
+fn saves(configuration: &VZVirtualMachineConfiguration) -> Result<(), Report> {
+    if !configuration.respondsToSelector(sel!(validateSaveRestoreSupportWithError:)) {
+        return Err(VzError::Unsupported(Unsupported::SavedState).into());
+    }
+    // SAFETY: this macOS has the method; it reads the configuration.
+    unsafe { configuration.validateSaveRestoreSupportWithError() }
+        .map_err(|error| VzError::failed("save such a guest", link_of(&error)).into())
+}
