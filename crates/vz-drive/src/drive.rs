@@ -53,7 +53,7 @@ impl Drive {
     /// Hands an order over that no life cycle gives.
     pub(crate) fn order(&mut self, name: &str, order: Order) -> Result<()> {
         let vm = self.vm(name)?;
-        if let Order::Restore { .. } = order {
+        if matches!(order, Order::Restore { .. }) {
             vm.life.phase = Phase::Starting { stop: None };
         }
         vm.guest.order(order).map_err(said)
@@ -148,9 +148,10 @@ impl Vm {
             }
         }
         if self.life.phase.text() != before {
-            match &self.life.phase {
-                Phase::Ended(end) => println!("{name} phase ended: {}: {end}", end.cause.text()),
-                phase => println!("{name} phase {}", phase.text()),
+            if let Phase::Ended(end) = &self.life.phase {
+                println!("{name} phase ended: {}: {end}", end.cause.text());
+            } else {
+                println!("{name} phase {}", self.life.phase.text());
             }
         }
         Ok(())
