@@ -20,9 +20,6 @@ use crate::supervisor::record::RunRecord;
 /// How long a start may take: the tries while another process lets go of the VM, and a framework that is slow.
 const STARTING: Duration = Retry::TOTAL.saturating_add(Duration::from_secs(60));
 
-/// What every start says, for as long as docs/status.toml does.
-const EXPERIMENTAL: &str = "Virtualization.framework is experimental in selfsame: no Mac has run it";
-
 /// A guest that is ready to be started.
 pub(in crate::supervisor) struct Prepared(Plan);
 
@@ -52,7 +49,7 @@ impl Prepared {
             disks: &bundle.disks(),
         })
         .map_err(VzError::Plan)?;
-        passage.notes.push(EXPERIMENTAL.to_owned());
+        passage.notes.push(selfsame_vz::EXPERIMENTAL.to_owned());
         Ok(Self(plan))
     }
 
