@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::place::with_open_umask;
 use super::{LockError, LockPlace};
+use crate::files::device_and_inode;
 
 /// How often a file that is replaced under our hands is tried again before somebody is told.
 const ATTEMPTS: usize = 64;
@@ -50,7 +51,7 @@ impl LockFile {
                 Err(error) => return Err(failed(error)),
             }
             match rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(found) if (found.st_dev, found.st_ino) == (locked.st_dev, locked.st_ino) => {
+                Ok(found) if device_and_inode(&found) == device_and_inode(&locked) => {
                     return Ok(Some(file));
                 }
                 Ok(_) | Err(Errno::NOENT) => {}

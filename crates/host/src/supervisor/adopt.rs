@@ -28,12 +28,15 @@ impl Hold {
         let run = self.context.home.run();
         let name = self.context.named(&options.folder);
         let key = folder.key();
+        let record = RunRecord::read(&run, self.names).filter(RunRecord::is_of_this_boot);
+        let recorded = record.as_ref().and_then(|record| record.qemu).map(|qemu| qemu.pid);
         let holders: Vec<u32> = process::openers(key.device, key.inode)
             .into_iter()
-            .filter(|opener| opener.locked && opener.pid != std::process::id())
+            // Where the kernel does not tell whose descriptor has the lock, only the process of the record may be it.
+            .filter(|opener| opener.locked.unwrap_or(recorded == Some(opener.pid)))
             .map(|opener| opener.pid)
+            .filter(|pid| *pid != std::process::id())
             .collect();
-        let record = RunRecord::read(&run, self.names).filter(RunRecord::is_of_this_boot);
         let (Some(record), Some(pid)) = (record, holders.first()) else {
             return Err(held_folder(&options.folder, folder).into());
         };
