@@ -1,6 +1,7 @@
 //! Taking over a guest whose supervisor is gone.
 //!
-//! A process is taken for the guest only if all of this holds: it has the bundle's folder open with a lock, its pid and
+//! A process is taken for the guest only if all of this holds: it has the bundle's folder open with a lock (on macOS, which
+//! does not tell of single descriptors: it has the locked folder open and is the process of the record), its pid and
 //! start time are those of one process throughout, and the monitor in our own `run/` leads to a QEMU with the UUID that
 //! the record names. Its end is followed by a handle on the process; how it ends only its parent could tell.
 
