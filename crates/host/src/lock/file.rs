@@ -111,7 +111,8 @@ fn refusal(error: Errno, path: PathBuf, failed: impl Fn(Errno) -> LockError) -> 
     match error {
         Errno::LOOP => LockError::File { path, what: "is a symbolic link" },
         Errno::ISDIR => LockError::File { path, what: "is a folder" },
-        Errno::NXIO => LockError::File { path, what: "is no plain file" },
+        // A FIFO or a socket; of the latter macOS says the second.
+        Errno::NXIO | Errno::OPNOTSUPP => LockError::File { path, what: "is no plain file" },
         error => failed(error),
     }
 }

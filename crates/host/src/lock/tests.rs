@@ -170,8 +170,17 @@ fn what_is_no_plain_file_is_refused_by_what_it_is() {
     fs::write(&target, "precious").unwrap();
     symlink(&target, place.path().join("link")).unwrap();
     fs::create_dir(place.path().join("folder")).unwrap();
-    let made = std::process::Command::new("mkfifo").arg(place.path().join("fifo")).status().unwrap();
-    assert!(made.success());
+    #[cfg(target_os = "linux")]
+    rustix::fs::mknodat(
+        &place,
+        "fifo",
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o666),
+        0,
+    )
+    .unwrap();
+    #[cfg(not(target_os = "linux"))]
+    let _socket = std::os::unix::net::UnixListener::bind(place.path().join("fifo")).unwrap();
     for (name, what) in [("link", "symbolic link"), ("folder", "a folder"), ("fifo", "no plain file")] {
         let error = LockFile::try_lock(&place, name).unwrap_err();
         assert!(error.to_string().contains(what), "{error}");
