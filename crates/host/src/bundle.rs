@@ -178,7 +178,7 @@ impl Bundle {
         let spec = read_spec(&folder.join(SPEC))?;
         let hardware_model = read_small(&folder.join(HARDWARE_MODEL))?;
         Ok(Self {
-            key: FolderKey { device: stat.st_dev, inode: stat.st_ino },
+            key: FolderKey::of(&stat),
             name: name_of(&folder),
             identifier,
             identity,

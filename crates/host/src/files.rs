@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Problem, shell_word};
 
@@ -61,6 +61,18 @@ impl Problem for FileError {
             Self::Exists { .. } => vec![Hint::say("choose another name, or remove it first")],
         }
     }
+}
+
+/// A file's device and inode as `stat` gives them: the numbers by which processes agree on a file, whatever its name.
+///
+/// The one place where they become 64-bit numbers: macOS has a signed device of 32 bits, of which the bits count.
+#[must_use]
+pub const fn device_and_inode(stat: &Stat) -> (u64, u64) {
+    #[cfg(target_os = "macos")]
+    let device = stat.st_dev.cast_unsigned() as u64;
+    #[cfg(not(target_os = "macos"))]
+    let device = stat.st_dev;
+    (device, stat.st_ino)
 }
 
 /// Reads a plain file of at most `limit` bytes. Never waits on a FIFO or a device.
@@ -197,7 +209,9 @@ mod tests {
         assert!(matches!(copy_new(&from, &to), Err(FileError::Exists { .. })));
     }
 
+    /// Only where a FIFO can be made without another process, which would inherit what other tests are writing.
     #[test]
+    #[cfg(target_os = "linux")]
     fn a_fifo_is_refused_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");

@@ -22,7 +22,7 @@ use selfsame_machine::problem::Report;
 
 use crate::bundle::{Bundle, NVRAM};
 use crate::context::Context;
-use crate::evidence::{Observer, Use, flock_holders, kernel_locks};
+use crate::evidence::{Observer, Use, flock_holders, is_flocked};
 use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject, noted_holder};
 use crate::store::Store;
 use crate::time::Time;
@@ -214,10 +214,7 @@ pub fn held_folder(bundle_folder: &Path, folder: &FolderLock) -> Refusal {
 /// Whether somebody holds the lock on a bundle's folder, asked without taking it.
 #[must_use]
 pub fn is_held(folder: &Path) -> bool {
-    match rustix::fs::stat(folder) {
-        Ok(stat) => kernel_locks().iter().any(|lock| lock.is_flock_on(stat.st_dev, stat.st_ino)),
-        Err(_) => false,
-    }
+    is_flocked(folder)
 }
 
 /// The answer about one file, as a sign that stands in the way.

@@ -1,11 +1,13 @@
 //! Unix stream sockets in a folder of ours, however long the folder's path is.
 //!
-//! A socket's path may have 107 bytes. Where it would have more, the folder is opened and the socket named through
-//! `/proc/self/fd/N`, so that only the short name counts. The plain path is preferred: whoever inherits a listening
-//! socket (QEMU) removes the name it was bound to, literally, when it ends.
+//! A socket's path may have 107 bytes on Linux and 103 on macOS. Where it would have more, the folder is opened and the
+//! socket named through another path to it, so that only the short name counts: `/proc/self/fd/N` on Linux,
+//! `/.vol/DEVICE/INODE` on macOS (XNU, `bsd/vfs/vfs_lookup.c`, `vfs_getrealpath`; confidence medium: no Mac has run it).
+//! The plain path is preferred: whoever inherits a listening socket (QEMU) removes the name it was bound to, literally,
+//! when it ends.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -18,8 +20,8 @@ pub struct SocketFolder {
     path: PathBuf,
 }
 
-/// The longest path of a socket: 108 bytes with the final NUL (unix(7)).
-const LONGEST: usize = 107;
+/// The longest path of a socket: 108 bytes with the final NUL on Linux (unix(7)), 104 on macOS (`sys/un.h`).
+const LONGEST: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 
 impl SocketFolder {
     /// Opens the folder.
@@ -73,7 +75,22 @@ impl SocketFolder {
         if path.as_os_str().len() <= LONGEST {
             return path;
         }
-        PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_fd().as_raw_fd())).join(name)
+        self.short().unwrap_or_else(|| self.path.clone()).join(name)
+    }
+
+    /// Another path to the folder, of at most 40 bytes.
+    #[cfg(target_os = "linux")]
+    fn short(&self) -> Option<PathBuf> {
+        use std::os::fd::AsRawFd as _;
+        Some(PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd())))
+    }
+
+    /// Another path to the folder, of at most 40 bytes.
+    #[cfg(target_os = "macos")]
+    fn short(&self) -> Option<PathBuf> {
+        let stat = rustix::fs::fstat(&self.descriptor).ok()?;
+        let (device, inode) = crate::files::device_and_inode(&stat);
+        Some(PathBuf::from(format!("/.vol/{device}/{inode}")))
     }
 }
 

@@ -87,7 +87,7 @@ pub fn walk(context: &Context, folder: &Path, now: Time) -> Result<Walk, Report>
         (3, "MAC address", Subject::Mac(bundle.mac_address()), bundle.mac_address().to_string()),
     ];
     for (step, about, subject, value) in claims {
-        let held = is_claimed(&subject).map_err(asked)?;
+        let held = is_claimed(context.lock_path(), &subject).map_err(asked)?;
         let note = noted_holder(context.lock_path(), &subject);
         let holder = note.filter(|note| Path::new(&note.folder) != bundle.folder);
         match (held, runs, holder) {
@@ -110,7 +110,7 @@ pub fn walk(context: &Context, folder: &Path, now: Time) -> Result<Walk, Report>
     if twins.is_empty() {
         row(4, "twins", Finding::Free, "no other VM with this identity is known".to_owned());
     }
-    let held = is_claimed(&Subject::Identity(digest)).map_err(asked)? && !runs;
+    let held = is_claimed(context.lock_path(), &Subject::Identity(digest)).map_err(asked)? && !runs;
     let holder = noted_holder(context.lock_path(), &Subject::Identity(digest)).filter(|_| held);
     for twin in twins {
         let path = twin.folder.display();

@@ -10,6 +10,7 @@ use selfsame_machine::identity::Identity;
 
 use crate::bundle::{Bundle, BundleError, EXTENSION, IDENTIFIER, SPEC, name_of};
 use crate::context::Context;
+use crate::files::device_and_inode;
 use crate::store::{Fingerprint, Store, StoreError, VmFacts, VmRow};
 use crate::time::Time;
 
@@ -38,7 +39,7 @@ impl Parent {
     fn open(path: &Path) -> Option<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(path, flags, Mode::empty()).ok()?;
-        let device = rustix::fs::fstat(&folder).ok()?.st_dev;
+        let (device, _) = device_and_inode(&rustix::fs::fstat(&folder).ok()?);
         Some(Self { folder, device })
     }
 
@@ -69,7 +70,7 @@ impl Parent {
         let is_same_folder = || {
             (self.device, entry.inode) == (facts.device, facts.inode)
                 || look(self.folder.as_fd(), path)
-                    .is_some_and(|stat| (stat.st_dev, stat.st_ino) == (facts.device, facts.inode))
+                    .is_some_and(|stat| device_and_inode(&stat) == (facts.device, facts.inode))
         };
         facts.fingerprint.is_settled(now)
             && fingerprint(self.folder.as_fd(), path) == facts.fingerprint
@@ -135,16 +136,14 @@ fn fingerprint(at: BorrowedFd<'_>, folder: &Path) -> Fingerprint {
 pub(super) fn read_facts(folder: &Path, now: Time, before: Option<&VmFacts>) -> VmFacts {
     // Before the reading: a change meanwhile makes the row old, never wrongly new.
     let fingerprint = fingerprint(CWD, folder);
-    let stat = rustix::fs::stat(folder).ok();
+    let place = rustix::fs::stat(folder).ok().map(|stat| device_and_inode(&stat));
     let bundle = Bundle::read(folder);
     let error = bundle.as_ref().err().map(|error| {
         let report = selfsame_machine::problem::Report::of(error);
         std::iter::once(report.message).chain(report.causes).collect::<Vec<_>>().join(": ")
     });
     let remembered = || {
-        let same = |facts: &&VmFacts| {
-            stat.is_some_and(|stat| (stat.st_dev, stat.st_ino) == (facts.device, facts.inode))
-        };
+        let same = |facts: &&VmFacts| place == Some((facts.device, facts.inode));
         before.filter(same).and_then(|facts| facts.identity.as_deref()?.parse().ok())
     };
     let identity: Option<Identity> = match &bundle {
@@ -156,12 +155,13 @@ pub(super) fn read_facts(folder: &Path, now: Time, before: Option<&VmFacts>) -> 
         },
     };
     let bundle = bundle.ok();
+    let (device, inode) = place.unwrap_or((0, 0));
     VmFacts {
         folder: folder.to_owned(),
         parent: folder.parent().unwrap_or(folder).to_owned(),
         name: name_of(folder),
-        device: stat.map_or(0, |stat| stat.st_dev),
-        inode: stat.map_or(0, |stat| stat.st_ino),
+        device,
+        inode,
         fingerprint,
         digest: identity.map(|identity| identity.digest().to_string()),
         identity: identity.map(|identity| identity.canonical()),

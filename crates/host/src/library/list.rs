@@ -34,7 +34,7 @@ fn key_of(facts: &VmFacts) -> FolderKey {
 pub fn list(context: &Context, now: Time) -> Result<Vec<Listed>, Report> {
     let store = context.store_for_reading()?;
     let (vms, run) = (context.home.vms(), context.home.run());
-    let asker = Asker::new().map_err(FileError::failed("ask about the VMs in", &vms))?;
+    let asker = Asker::new(context.lock_path()).map_err(FileError::failed("ask about the VMs in", &vms))?;
     // Of a run that begins after this, the supervisor answers.
     let recorded = RunRecord::keys(&run);
     let mut rows = refresh(context, &store, &vms, now)?;

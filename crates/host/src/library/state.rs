@@ -33,7 +33,7 @@ impl VmState {
     /// # Errors
     /// When the kernel cannot be asked.
     pub fn ask(context: &Context, key: FolderKey, digest: Option<&Digest>) -> io::Result<Self> {
-        Self::ask_with(&Asker::new()?, &context.home.run(), key, || digest.copied(), true)
+        Self::ask_with(&Asker::new(context.lock_path())?, &context.home.run(), key, || digest.copied(), true)
     }
 
     /// The same for one of many VMs, with what all the questions share. `recorded` says whether a record of a run of it

@@ -1,13 +1,13 @@
-//! A claim: the file and the name together.
+//! A claim: the lock file and the second line together.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 use selfsame_machine::identity::{Digest, MacAddress};
 use serde::{Deserialize, Serialize};
 
 use super::file::LockFile;
-use super::name;
+use super::second::{self, Second};
 use super::{FolderKey, LockError, LockPlace};
 
 /// What is claimed.
@@ -22,21 +22,13 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The name of the lock file, and, after `selfsame/`, the abstract name.
+    /// The name of the lock file, and, after `selfsame/`, the abstract name (Linux).
     #[must_use]
     pub fn key(&self) -> String {
-        self.prefixed("")
-    }
-
-    fn abstract_name(&self) -> String {
-        self.prefixed("selfsame/")
-    }
-
-    fn prefixed(&self, prefix: &str) -> String {
         match self {
-            Self::Supervisor(folder) => format!("{prefix}supervisor-{folder}"),
-            Self::Identity(digest) => format!("{prefix}{digest}"),
-            Self::Mac(mac) => format!("{prefix}mac-{}", mac.to_string().replace(':', "")),
+            Self::Supervisor(folder) => format!("supervisor-{folder}"),
+            Self::Identity(digest) => digest.to_string(),
+            Self::Mac(mac) => format!("mac-{}", mac.to_string().replace(':', "")),
         }
     }
 }
@@ -65,60 +57,54 @@ pub enum Attempt {
 #[derive(Debug)]
 pub struct Claim {
     file: LockFile,
-    name: Option<OwnedFd>,
+    second: Second,
 }
 
 impl Claim {
-    /// Takes the claim if nobody holds either of its two lines. Never waits.
+    /// Takes the claim if nobody holds either of its two lines. Does not wait for whoever holds it; on macOS, where the
+    /// second line is the processes themselves, up to a second for one that is about to end.
     ///
     /// # Errors
     /// When a line cannot be tried at all; then nothing is claimed and a start must not go on.
     pub fn attempt(place: &LockPlace, subject: &Subject, note: &Note) -> Result<Attempt, LockError> {
         let key = subject.key();
         let Some(file) = LockFile::try_lock(place, &key)? else { return Ok(Attempt::Held) };
-        let name = if cfg!(target_os = "linux") {
-            let bound = name::try_bind(&subject.abstract_name()).map_err(|source| LockError::FileFailed {
-                path: PathBuf::from(format!("@selfsame/{key}")),
-                source,
-            })?;
-            match bound {
-                Some(socket) => Some(socket),
-                None => return Ok(Attempt::Held),
-            }
-        } else {
-            None
-        };
+        let failed =
+            |source| LockError::FileFailed { path: PathBuf::from(format!("@selfsame/{key}")), source };
+        let Some(second) = second::take(subject).map_err(failed)? else { return Ok(Attempt::Held) };
         if let Ok(text) = serde_json::to_string(note) {
             file.note(&text);
         }
-        Ok(Attempt::Taken(Self { file, name }))
+        Ok(Attempt::Taken(Self { file, second }))
     }
 
     /// The descriptors that must stay open for the claim to stand: what QEMU inherits.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.file.as_fd()).chain(self.name.iter().map(AsFd::as_fd))
+        std::iter::once(self.file.as_fd()).chain(self.second.descriptor())
     }
 }
 
-/// Asks about any number of claims with one socket, whose making costs more than the question.
+/// Asks about any number of claims with what all the questions share: on Linux a socket, on macOS a look through the
+/// processes, either of which costs more than the question.
 #[derive(Debug)]
-pub struct Asker(name::Asker);
+pub struct Asker(second::Asker);
 
 impl Asker {
-    /// Makes the socket.
+    /// Prepares the questions. `place` is the folder of lock files; it need not exist, and is not made.
     ///
     /// # Errors
-    /// When the kernel refuses one.
-    pub fn new() -> std::io::Result<Self> {
-        name::Asker::new().map(Self)
+    /// When the kernel refuses a socket.
+    pub fn new(place: &Path) -> std::io::Result<Self> {
+        second::Asker::new(place).map(Self)
     }
 
-    /// Whether somebody holds the claim, asked without taking or opening anything.
+    /// Whether somebody holds the claim, asked without taking anything. Linux asks for the name and opens nothing. macOS
+    /// asks for a lock on the lock file, which is opened for reading if it exists, and for a running supervisor.
     ///
     /// # Errors
     /// When the kernel cannot be asked.
     pub fn is_claimed(&self, subject: &Subject) -> std::io::Result<bool> {
-        self.0.is_bound(&subject.abstract_name())
+        self.0.is_claimed(subject)
     }
 }
 
@@ -126,13 +112,13 @@ impl Asker {
 ///
 /// # Errors
 /// When the kernel cannot be asked.
-pub fn is_claimed(subject: &Subject) -> std::io::Result<bool> {
-    Asker::new()?.is_claimed(subject)
+pub fn is_claimed(place: &Path, subject: &Subject) -> std::io::Result<bool> {
+    Asker::new(place)?.is_claimed(subject)
 }
 
 /// What the last holder wrote about itself, if its lock file can be read.
 #[must_use]
-pub fn noted_holder(place: &std::path::Path, subject: &Subject) -> Option<Note> {
+pub fn noted_holder(place: &Path, subject: &Subject) -> Option<Note> {
     let text = crate::files::read_bounded(&place.join(subject.key()), 8 * 1024).ok()?;
     serde_json::from_slice(&text).ok()
 }

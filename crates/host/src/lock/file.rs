@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::place::with_open_umask;
 use super::{LockError, LockPlace};
+use crate::files::device_and_inode;
 
 /// How often a file that is replaced under our hands is tried again before somebody is told.
 const ATTEMPTS: usize = 64;
@@ -50,7 +51,7 @@ impl LockFile {
                 Err(error) => return Err(failed(error)),
             }
             match rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(found) if (found.st_dev, found.st_ino) == (locked.st_dev, locked.st_ino) => {
+                Ok(found) if device_and_inode(&found) == device_and_inode(&locked) => {
                     return Ok(Some(file));
                 }
                 Ok(_) | Err(Errno::NOENT) => {}
@@ -110,7 +111,8 @@ fn refusal(error: Errno, path: PathBuf, failed: impl Fn(Errno) -> LockError) -> 
     match error {
         Errno::LOOP => LockError::File { path, what: "is a symbolic link" },
         Errno::ISDIR => LockError::File { path, what: "is a folder" },
-        Errno::NXIO => LockError::File { path, what: "is no plain file" },
+        // A FIFO or a socket; of the latter macOS says the second.
+        Errno::NXIO | Errno::OPNOTSUPP => LockError::File { path, what: "is no plain file" },
         error => failed(error),
     }
 }

@@ -2,7 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(target_os = "macos")]
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -16,6 +20,15 @@ pub struct FolderKey {
     pub device: u64,
     /// The inode.
     pub inode: u64,
+}
+
+impl FolderKey {
+    /// The key of the folder that `stat` was asked about.
+    #[must_use]
+    pub const fn of(stat: &rustix::fs::Stat) -> Self {
+        let (device, inode) = crate::files::device_and_inode(stat);
+        Self { device, inode }
+    }
 }
 
 impl fmt::Display for FolderKey {
@@ -43,6 +56,7 @@ pub struct NoKey;
 #[derive(Debug)]
 pub struct FolderLock {
     descriptor: OwnedFd,
+    #[cfg(target_os = "macos")]
     path: PathBuf,
     key: FolderKey,
 }
@@ -58,8 +72,9 @@ impl FolderLock {
         let stat = rustix::fs::fstat(&descriptor)?;
         Ok(Self {
             descriptor,
+            #[cfg(target_os = "macos")]
             path: folder.to_owned(),
-            key: FolderKey { device: stat.st_dev, inode: stat.st_ino },
+            key: FolderKey::of(&stat),
         })
     }
 
@@ -69,15 +84,21 @@ impl FolderLock {
         self.key
     }
 
-    /// A path that leads to this very folder as long as this is open, in this process and, before it runs another
-    /// program, in a child. Where the system has no such path, the name by which it was opened.
+    /// A path that leads to this very folder: on Linux as long as this is open, in this process and, before it runs
+    /// another program, in a child; on macOS until the folder is renamed again.
     #[must_use]
     pub fn pinned(&self) -> PathBuf {
-        if cfg!(target_os = "linux") {
-            PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()))
-        } else {
-            self.path.clone()
-        }
+        #[cfg(target_os = "linux")]
+        return PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()));
+        #[cfg(target_os = "macos")]
+        return self.path_now().unwrap_or_else(|| self.path.clone());
+    }
+
+    /// Where the folder is now, whatever it was called when it was opened (`F_GETPATH`).
+    #[cfg(target_os = "macos")]
+    fn path_now(&self) -> Option<PathBuf> {
+        let path = rustix::fs::getpath(&self.descriptor).ok()?;
+        Some(std::ffi::OsString::from_vec(path.into_bytes()).into())
     }
 
     /// Takes the lock; `false` when somebody holds it. Never waits.

@@ -12,22 +12,26 @@
 //! **Invariant: locks are closed, never unlocked.** `LOCK_UN` acts on the open file description, which a living QEMU
 //! shares: it would free the lock under a running guest. Dropping a [`Claim`] only closes this process's descriptors.
 //!
-//! **Invariant: two lines.** A claim needs the lock on the file *and* the abstract name. The file can be wiped by
+//! **Invariant: two lines.** On Linux a claim needs the lock on the file *and* the abstract name. The file can be wiped by
 //! whoever may write its folder; the name cannot, and the kernel frees it with its last descriptor. The name is bound
 //! per network namespace, the file is seen per mount namespace: a container that has its own of both is another host.
+//! macOS has no abstract names. There the second line is that no older supervisor with the same identity, address or
+//! folder runs, as far as this user may look (see `second`): it holds as long as the supervisor lives, not as long as an
+//! orphaned guest does.
 //!
-//! Asking is passive: an [`Asker`] connects to the name and opens nothing. Only a start tries a lock.
+//! Asking is passive: an [`Asker`] takes nothing, and makes no file. Only a start tries a lock.
 
 mod claim;
 mod file;
 mod folder;
-mod name;
 mod place;
+mod second;
 
 pub use claim::{Asker, Attempt, Claim, Note, Subject, is_claimed, noted_holder};
 pub use file::LockFile;
 pub use folder::{FolderKey, FolderLock};
 pub use place::{LockPlace, PlaceSource};
+pub use second::supervised_folder;
 
 use std::io;
 use std::path::PathBuf;

@@ -4,17 +4,30 @@
 //! `/run/lock/selfsame` where `/run/lock` has mode 1777, else `/tmp/.selfsame-locks`; on macOS
 //! `/Users/Shared/.selfsame/locks`. `$TMPDIR` never counts: it differs by user. Only the system's configuration (and,
 //! for tests, `SELFSAME_LOCK_DIR`) moves it.
+//!
+//! **Invariant.** Each level that is selfsame's own has mode 1777 and is no link. That is one on Linux, where the folder
+//! around it is the system's, and two on macOS: whoever made `.selfsame` with modes of their own could otherwise keep
+//! other users from making `locks` anew, or take it away from under them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RawMode};
+use rustix::io::Errno;
 
 use super::LockError;
 
 /// Any user may make a file here, and nobody may remove another's.
-const OPEN_TO_ALL: u32 = 0o1777;
+const OPEN_TO_ALL: RawMode = 0o1777;
+
+/// A folder of this name around the folder of locks is selfsame's as well.
+const OWN: &str = ".selfsame";
+
+/// How long another user may take between the two steps of making the folder.
+const BEING_MADE: Duration =
+    if cfg!(target_os = "macos") { Duration::from_millis(200) } else { Duration::ZERO };
 
 /// Where the choice of the folder came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,30 +82,10 @@ impl LockPlace {
     /// # Errors
     /// When it is a link or no folder, when its modes would keep other users out, or when it cannot be made.
     pub fn open(path: PathBuf, source: PlaceSource) -> Result<Self, LockError> {
-        let failed = |error: io::Error| LockError::PlaceFailed { path: path.clone(), source: error };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut opened = rustix::fs::open(&path, flags, Mode::empty());
-        if matches!(opened, Err(rustix::io::Errno::NOENT)) {
-            make_open_to_all(&path).map_err(failed)?;
-            opened = rustix::fs::open(&path, flags, Mode::empty());
+        if let Some(around) = path.parent().filter(|around| around.ends_with(OWN)) {
+            drop(open_level(around, source)?);
         }
-        let folder = opened.map_err(|error| match error {
-            rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => {
-                LockError::Place { path: path.clone(), what: "is a link or no folder" }
-            }
-            error => failed(error.into()),
-        })?;
-        let stat = rustix::fs::fstat(&folder).map_err(|error| failed(error.into()))?;
-        if stat.st_mode & OPEN_TO_ALL != OPEN_TO_ALL {
-            // A folder that keeps users out would split the host in two. Ours is repaired by its owner; one that somebody
-            // named is not opened to all without a word.
-            let what = "is not open to all users (its mode must be 1777)";
-            let closed = || LockError::Place { path: path.clone(), what };
-            if source != PlaceSource::Rule {
-                return Err(closed());
-            }
-            rustix::fs::fchmod(&folder, Mode::from_raw_mode(OPEN_TO_ALL)).map_err(|_| closed())?;
-        }
+        let folder = open_level(&path, source)?;
         Ok(Self { path, source, folder })
     }
 
@@ -115,13 +108,57 @@ impl AsFd for LockPlace {
     }
 }
 
-/// Makes a folder that all users may use, with its modes from the first moment on.
-fn make_open_to_all(path: &Path) -> io::Result<()> {
+/// Opens one folder that all users may use, and makes it if it is missing.
+fn open_level(path: &Path, source: PlaceSource) -> Result<OwnedFd, LockError> {
+    let failed = |error: io::Error| LockError::PlaceFailed { path: path.to_owned(), source: error };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || rustix::fs::open(path, flags, Mode::empty());
+    let mut opened = open();
+    let missing = matches!(opened, Err(Errno::NOENT));
+    let made = missing && make_open_to_all(path).map_err(failed)?;
+    if missing {
+        opened = open();
+    }
+    let folder = opened.map_err(|error| match error {
+        Errno::LOOP | Errno::NOTDIR => {
+            LockError::Place { path: path.to_owned(), what: "is a link or no folder" }
+        }
+        error => failed(error.into()),
+    })?;
+    let began = Instant::now();
+    while !is_open_to_all(&folder).map_err(failed)? {
+        // A folder that keeps users out would split the host in two. Ours is repaired by its owner; one that somebody
+        // named is not opened to all without a word.
+        let repaired = (made || source == PlaceSource::Rule)
+            && rustix::fs::fchmod(&folder, Mode::from_raw_mode(OPEN_TO_ALL)).is_ok();
+        if repaired {
+            break;
+        }
+        // macOS makes no folder with its sticky bit: it may be another user's who is about to set it.
+        if began.elapsed() >= BEING_MADE {
+            let what = "is not open to all users (its mode must be 1777)";
+            return Err(LockError::Place { path: path.to_owned(), what });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(folder)
+}
+
+fn is_open_to_all(folder: &OwnedFd) -> io::Result<bool> {
+    Ok(rustix::fs::fstat(folder)?.st_mode & OPEN_TO_ALL == OPEN_TO_ALL)
+}
+
+/// Makes a folder that all users may use, with its modes from the first moment on; `false` when it is there meanwhile.
+///
+/// macOS leaves out the sticky bit (XNU, `bsd/vfs/vfs_syscalls.c`: `mkdir` masks with `ACCESSPERMS`): whoever made the
+/// folder sets it afterwards.
+fn make_open_to_all(path: &Path) -> io::Result<bool> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
     match with_open_umask(|| rustix::fs::mkdir(path, Mode::from_raw_mode(OPEN_TO_ALL))) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

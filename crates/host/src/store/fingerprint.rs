@@ -2,6 +2,7 @@
 
 use rustix::fs::Stat;
 
+use crate::files::device_and_inode;
 use crate::time::Time;
 
 /// Bytes per file: device, inode, size, and the times of the last write and change in nanoseconds.
@@ -20,15 +21,18 @@ impl Fingerprint {
         let mut bytes = Vec::with_capacity(files.len() * EACH);
         for file in files {
             let numbers = file.map_or([0; 5], |file| {
-                let nanoseconds = |seconds: i64, rest: u64| {
-                    seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(rest)
-                };
+                let (device, inode) = device_and_inode(file);
+                let (written, changed) = (file.st_mtime_nsec, file.st_ctime_nsec);
+                #[cfg(not(target_os = "macos"))]
+                let (written, changed) = (written.cast_signed(), changed.cast_signed());
+                let nanoseconds =
+                    |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
                 [
-                    file.st_dev.cast_signed(),
-                    file.st_ino.cast_signed(),
+                    device.cast_signed(),
+                    inode.cast_signed(),
                     file.st_size,
-                    nanoseconds(file.st_mtime, file.st_mtime_nsec),
-                    nanoseconds(file.st_ctime, file.st_ctime_nsec),
+                    nanoseconds(file.st_mtime, written),
+                    nanoseconds(file.st_ctime, changed),
                 ]
             });
             bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));

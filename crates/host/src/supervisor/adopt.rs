@@ -1,6 +1,7 @@
 //! Taking over a guest whose supervisor is gone.
 //!
-//! A process is taken for the guest only if all of this holds: it has the bundle's folder open with a lock, its pid and
+//! A process is taken for the guest only if all of this holds: it has the bundle's folder open with a lock (on macOS, which
+//! does not tell of single descriptors: it has the locked folder open and is the process of the record), its pid and
 //! start time are those of one process throughout, and the monitor in our own `run/` leads to a QEMU with the UUID that
 //! the record names. Its end is followed by a handle on the process; how it ends only its parent could tell.
 
@@ -29,12 +30,15 @@ impl Hold {
         let run = self.context.home.run();
         let name = self.context.named(&options.folder);
         let key = folder.key();
+        let record = RunRecord::read(&run, self.names).filter(RunRecord::is_of_this_boot);
+        let recorded = record.as_ref().and_then(|record| record.qemu).map(|qemu| qemu.pid);
         let holders: Vec<u32> = process::openers(key.device, key.inode)
             .into_iter()
-            .filter(|opener| opener.locked && opener.pid != std::process::id())
+            // Where the kernel does not tell whose descriptor has the lock, only the process of the record may be it.
+            .filter(|opener| opener.locked.unwrap_or(recorded == Some(opener.pid)))
             .map(|opener| opener.pid)
+            .filter(|pid| *pid != std::process::id())
             .collect();
-        let record = RunRecord::read(&run, self.names).filter(RunRecord::is_of_this_boot);
         let (Some(record), Some(pid)) = (record, holders.first()) else {
             return Err(held_folder(&options.folder, folder).into());
         };

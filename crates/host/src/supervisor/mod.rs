@@ -75,6 +75,7 @@ struct Up {
 pub fn supervise(options: &Options, mut outcome: impl Write) {
     // Refused only to the leader of a process group, which is as far from a terminal as we want to be.
     let _ = rustix::process::setsid();
+    #[cfg(target_os = "linux")]
     set_title(&crate::bundle::name_of(&options.folder));
     // Before the start: whoever was told that the VM is up may end it by a signal at once.
     let signals = match signals() {
@@ -102,7 +103,8 @@ fn tell(outcome: &mut impl Write, message: &Outcome) {
     }
 }
 
-/// Names the process for `ps` and `top`; the full title is its argument 0.
+/// Names the process for `top`; the full title, which `ps` shows, is its argument 0. macOS has no such name.
+#[cfg(target_os = "linux")]
 fn set_title(name: &str) {
     let short: Vec<u8> = format!("selfsame: {name}").bytes().filter(|byte| *byte != 0).take(15).collect();
     if let Ok(title) = std::ffi::CString::new(short) {

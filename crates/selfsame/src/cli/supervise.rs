@@ -29,7 +29,8 @@ pub(super) struct Arguments {
     accept_identity: bool,
 }
 
-/// How this program is told to be the supervisor with these options.
+/// How this program is told to be the supervisor with these options. Others know supervisors by this form: see
+/// [`selfsame_host::lock::supervised_folder`].
 pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["supervise".into()];
     match options.mission {
@@ -66,4 +67,21 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     };
     selfsame_host::supervisor::supervise(&options, std::io::stdout());
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_is_known_by_the_arguments_that_it_is_given() {
+        for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
+            let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
+            let folder = PathBuf::from("/vms/a b.vm");
+            let options = Options { folder: folder.clone(), mission, accelerator: None, overrides };
+            let mut all: Vec<OsString> = vec!["selfsame: a b".into()];
+            all.extend(super::arguments(&options, Some(Accelerator::Tcg)));
+            assert_eq!(selfsame_host::lock::supervised_folder(&all), Some(folder.as_path()));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! VMs that somebody else runs, and twins of which nobody can tell.
 
-use std::os::linux::fs::MetadataExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -25,7 +25,7 @@ impl ByHand {
             .args(["-device", "virtio-blk-pci,drive=d0"])
             .stdout(Stdio::null());
         let child = command.spawn().unwrap();
-        let inode = std::fs::metadata(disk).unwrap().st_ino();
+        let inode = std::fs::metadata(disk).unwrap().ino();
         until("QEMU has locked the disk", || {
             let locks = std::fs::read_to_string("/proc/locks").unwrap();
             locks.lines().any(|line| line.contains(&format!(":{inode} ")))

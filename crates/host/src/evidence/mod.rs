@@ -3,23 +3,40 @@
 //! **Invariant: passive.** No lock is taken and no descriptor stays open. A lock taken for an instant could make
 //! somebody's start fail, and closing a file drops the caller's own POSIX locks on it: this process takes none.
 //!
-//! Three sources, because none sees everything (fcntl(2), flock(2), proc_locks(5); measured on Linux 6.18 with QEMU 7.2
-//! and 10.0):
+//! Linux has three sources, because none sees everything (fcntl(2), flock(2), proc_locks(5); measured on Linux 6.18 with
+//! QEMU 7.2 and 10.0):
 //! - `F_GETLK` sees POSIX and OFD locks, QEMU's among them, in every pid namespace; it does not see `flock`;
 //! - `/proc/locks` shows `flock` too. Its device is the file system's, which on btrfs and its like is not `stat`'s;
 //!   its pid is that of the process that took the lock, which may have ended;
 //! - descriptors open for writing show a user that locks nothing, where this user may look.
 //!
+//! On macOS `F_GETLK` sees every kind of lock: POSIX, `flock`, `O_EXLOCK` and OFD locks of a file are one list, and the
+//! access mode of the asking descriptor does not matter. It names a process for POSIX locks only (XNU,
+//! `bsd/kern/kern_lockf.c` and `kern_descrip.c`; confidence high, but no Mac has run this). Virtualization.framework locks
+//! a VM's auxiliary storage so. Descriptors open for writing are the second source there, too.
+//!
 //! QEMU marks what it does by single bytes: 101 (write) and 103 (resize) mean that the image is being written; 100, 201
 //! and 203 alone mean that a VM reads it, which is what every base under a running overlay shows (QEMU,
 //! `block/file-posix.c`: permissions from byte 100, what is not shared from byte 200).
 
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(target_os = "macos")]
+use macos as system;
+
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Flock, FlockOffsetType, FlockType};
 
+use crate::files::device_and_inode;
 use crate::process;
 
 /// The bytes of QEMU's own protocol: permissions 100 to 163, what is not shared 200 to 263.
@@ -66,10 +83,10 @@ pub enum Use {
     Absent,
 }
 
-/// Asks about files one after the other, reading `/proc/locks` at most once.
+/// Asks about files one after the other, reading the kernel's table of locks (Linux) at most once.
 #[derive(Debug, Default)]
 pub struct Observer {
-    locks: Option<Vec<KernelLock>>,
+    flocks: system::Flocks,
 }
 
 impl Observer {
@@ -111,47 +128,57 @@ impl Observer {
         let stat = rustix::fs::fstat(&descriptor)?;
         let ranges = range_locks(&descriptor)?;
         drop(descriptor);
-        let file = (stat.st_dev, stat.st_ino);
+        let file = device_and_inode(&stat);
         let in_use = |what, named: Option<u32>| {
             let pid = writer(file.0, file.1, own).or(named);
             (Use::InUse(Sign { file: path.to_owned(), what, pid }), Some(file))
         };
-        if let Some(what) = ranges {
-            return Ok(in_use(what, None));
+        if let Some((what, named)) = ranges {
+            return Ok(in_use(what, named));
         }
-        let foreign = |lock: &&KernelLock| !lock.pid.is_some_and(|pid| own.contains(&pid));
-        let holder = self.locks().iter().filter(|lock| lock.is_flock_on(file.0, file.1)).find(foreign);
-        match holder.map(|lock| lock.pid) {
+        match self.flocks.foreign(file, own) {
             Some(pid) => Ok(in_use("is locked (flock)", pid)),
             None => Ok((Use::Free, Some(file))),
         }
     }
-
-    fn locks(&mut self) -> &[KernelLock] {
-        self.locks.get_or_insert_with(kernel_locks)
-    }
 }
 
-/// What the file's POSIX and OFD locks say, or `None` when none stands in the way.
-fn range_locks(descriptor: &rustix::fd::OwnedFd) -> rustix::io::Result<Option<&'static str>> {
-    let conflict = |start, length| {
-        let wanted =
-            Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
-        rustix::process::fcntl_getlk(descriptor, &wanted).map(|lock| lock.is_some())
-    };
-    if !conflict(0, 0)? {
-        return Ok(None);
+/// What `F_GETLK` says of the file, and whom it names; `None` when nothing stands in the way.
+fn range_locks(descriptor: &OwnedFd) -> rustix::io::Result<Option<(&'static str, Option<u32>)>> {
+    let Some(first) = conflict(descriptor, 0, 0)? else { return Ok(None) };
+    let named = system::named(&first);
+    let conflicts =
+        |start, length| conflict(descriptor, start, length).map(|lock: Option<Flock>| lock.is_some());
+    what_ranges_say((first.start, first.length), conflicts).map(|what| what.map(|what| (what, named)))
+}
+
+/// What a file's locks mean, by the place (start and length) of the first, and by whether a range has any. A length of 0
+/// reaches to the end of the file and beyond.
+fn what_ranges_say<E>(
+    first: (u64, u64),
+    conflicts: impl Fn(u64, u64) -> Result<bool, E>,
+) -> Result<Option<&'static str>, E> {
+    // QEMU locks single bytes: who locks the whole file is somebody else.
+    if first == (0, 0) {
+        return Ok(Some("is locked"));
     }
     for byte in QEMU_WRITES {
-        if conflict(byte, 1)? {
+        if conflicts(byte, 1)? {
             return Ok(Some("is being written by a VM (QEMU's lock)"));
         }
     }
     let (first, last) = (*QEMU_BYTES.start(), *QEMU_BYTES.end());
-    if conflict(0, first)? || conflict(last + 1, 0)? {
+    if conflicts(0, first)? || conflicts(last + 1, 0)? {
         return Ok(Some("is locked"));
     }
     Ok(None)
+}
+
+/// A lock that somebody else has in this range, by `F_GETLK`, which takes nothing.
+pub(crate) fn conflict(descriptor: &OwnedFd, start: u64, length: u64) -> rustix::io::Result<Option<Flock>> {
+    let wanted =
+        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    rustix::process::fcntl_getlk(descriptor, &wanted)
 }
 
 /// A process that has the file open for writing, where this user may look.
@@ -162,64 +189,27 @@ fn writer(device: u64, inode: u64, own: &[u32]) -> Option<u32> {
         .map(|opener| opener.pid)
 }
 
-/// A row of `/proc/locks`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelLock {
-    /// `POSIX`, `OFDLCK`, `FLOCK`, `LEASE`, …
-    pub kind: String,
-    /// The process that took it, if the lock is a process's; it may have ended.
-    pub pid: Option<u32>,
-    /// The file system's device: major and minor number.
-    pub device: (u32, u32),
-    /// The file's inode.
-    pub inode: u64,
-}
-
-impl KernelLock {
-    /// Whether this is an `flock` on the file that `stat` calls so. On file systems without a device of their own (btrfs
-    /// among them) the kernel's number is not `stat`'s: there, any such number may be it.
-    #[must_use]
-    pub fn is_flock_on(&self, device: u64, inode: u64) -> bool {
-        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        let same_device = self.device == (major, minor) || (self.device.0 == 0 && major == 0);
-        self.kind == "FLOCK" && self.inode == inode && same_device
-    }
-}
-
-/// Reads `/proc/locks`; nothing when it cannot be read.
+/// Whether somebody holds an `flock` on a file or folder, asked without taking it. What cannot be asked about is not held.
 #[must_use]
-pub fn kernel_locks() -> Vec<KernelLock> {
-    std::fs::read_to_string("/proc/locks").map(|text| parse_kernel_locks(&text)).unwrap_or_default()
+pub fn is_flocked(path: &Path) -> bool {
+    system::is_flocked(path)
 }
 
-/// Rows such as `1: FLOCK  ADVISORY  WRITE 708 fd:00:1234 0 EOF`; a row that only waits has `->` before the kind.
-fn parse_kernel_locks(text: &str) -> Vec<KernelLock> {
-    let row = |line: &str| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let kind = fields.next().filter(|kind| *kind != "->")?.to_owned();
-        let pid = fields.nth(2)?.parse().ok();
-        let mut file = fields.next()?.split(':');
-        let mut number = || u32::from_str_radix(file.next()?, 16).ok();
-        let device = (number()?, number()?);
-        let inode = file.next()?.parse().ok()?;
-        Some(KernelLock { kind, pid, device, inode })
-    };
-    text.lines().filter_map(row).collect()
-}
-
-/// Who holds the `flock` on a file or folder: the processes that have it open with a lock, and, where those cannot be
-/// looked into, the living process that the kernel names.
+/// Who holds the `flock` on a file or folder that is locked: the processes that have it open with a lock, and, where those
+/// cannot be looked into, the living process that the kernel names.
+///
+/// macOS does not tell which descriptor carries a lock: there it is whoever else has it open, as far as this user may
+/// look.
 #[must_use]
 pub fn flock_holders(device: u64, inode: u64) -> Vec<u32> {
+    let own = std::process::id();
     let mut holders: Vec<u32> = process::openers(device, inode)
         .into_iter()
-        .filter(|opener| opener.locked)
+        .filter(|opener| opener.locked.unwrap_or(opener.pid != own))
         .map(|opener| opener.pid)
         .collect();
     if holders.is_empty() {
-        let named = kernel_locks().into_iter().filter(|lock| lock.is_flock_on(device, inode));
-        holders
-            .extend(named.filter_map(|lock| lock.pid).filter(|pid| process::ProcessId::of(*pid).is_some()));
+        holders.extend(system::flockers((device, inode)));
     }
     holders.sort_unstable();
     holders.dedup();
@@ -229,34 +219,6 @@ pub fn flock_holders(device: u64, inode: u64) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_of_the_kernel_are_read() {
-        let text = "1: POSIX  ADVISORY  WRITE 708 fd:00:1234 0 EOF\n2: FLOCK  ADVISORY  WRITE 9 00:1b:77 0 EOF\n\
-                    2: -> FLOCK  ADVISORY  WRITE 10 00:1b:77 0 EOF\n3: OFDLCK ADVISORY  READ -1 fe:00:5 100 101\nx\n";
-        let lock = |kind: &str, pid, device, inode| KernelLock { kind: kind.into(), pid, device, inode };
-        assert_eq!(
-            parse_kernel_locks(text),
-            [
-                lock("POSIX", Some(708), (0xfd, 0), 1234),
-                lock("FLOCK", Some(9), (0, 0x1b), 77),
-                lock("OFDLCK", None, (0xfe, 0), 5)
-            ]
-        );
-    }
-
-    #[test]
-    fn a_lock_on_another_file_system_is_none_on_this_file() {
-        let lock = KernelLock { kind: "FLOCK".into(), pid: None, device: (0xfd, 1), inode: 77 };
-        let on = |major, minor, inode| lock.is_flock_on(rustix::fs::makedev(major, minor), inode);
-        assert!(on(0xfd, 1, 77));
-        assert!(!on(0xfd, 2, 77) && !on(0xfd, 1, 78) && !on(0, 1, 77));
-        // Where both numbers are made up by the kernel, they need not be the same.
-        let made_up = KernelLock { device: (0, 0x1b), ..lock.clone() };
-        assert!(made_up.is_flock_on(rustix::fs::makedev(0, 0x2c), 77));
-        let posix = KernelLock { kind: "POSIX".into(), ..lock.clone() };
-        assert!(!posix.is_flock_on(rustix::fs::makedev(0xfd, 1), 77));
-    }
 
     #[test]
     fn a_file_nobody_uses_is_free_and_a_missing_one_absent() {
@@ -276,12 +238,30 @@ mod tests {
         assert_eq!(Observer::default().used(&path, &[]), Use::Free, "a reader is no user");
         rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockExclusive).unwrap();
         assert!(
-            matches!(Observer::default().used(&path, &[]), Use::InUse(sign) if sign.what.contains("flock"))
+            matches!(Observer::default().used(&path, &[]), Use::InUse(sign) if sign.what.contains("is locked"))
         );
         drop(reader);
         let writer = std::fs::File::options().append(true).open(&path).unwrap();
         let seen = Observer::default().used(&path, &[]);
         assert!(matches!(seen, Use::InUse(sign) if sign.pid == Some(std::process::id())), "{writer:?}");
         assert_eq!(Observer::default().used(&path, &[std::process::id()]), Use::Free);
+    }
+
+    #[test]
+    fn what_a_lock_means_is_told_by_its_place() {
+        let say = |locks: &[(u64, u64)]| {
+            let end = |(start, length): (u64, u64)| if length == 0 { u64::MAX } else { start + length };
+            let conflicts = |start, length| -> Result<bool, ()> {
+                Ok(locks.iter().any(|lock| lock.0 < end((start, length)) && start < end(*lock)))
+            };
+            what_ranges_say(locks[0], conflicts).unwrap()
+        };
+        assert_eq!(say(&[(0, 0)]), Some("is locked"), "an flock on macOS, or somebody else's");
+        assert_eq!(say(&[(100, 1), (201, 1), (203, 1)]), None, "a base that a VM reads");
+        for byte in [101, 103] {
+            assert!(say(&[(100, 1), (byte, 1)]).is_some_and(|what| what.contains("QEMU")));
+        }
+        assert_eq!(say(&[(100, 1), (5, 1)]), Some("is locked"));
+        assert_eq!(say(&[(264, 0)]), Some("is locked"));
     }
 }

@@ -1,14 +1,29 @@
 //! Processes of this computer, named so that a pid that was given away again is never taken for the old one.
+//!
+//! What is asked is the same on all systems; how stands in the file of the system. What the kernel does not show to this
+//! user is left out, and each function says so.
 
-use std::fs;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(target_os = "macos")]
+use macos as system;
+
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
-/// A process, by its pid and the moment it started (clock ticks since boot, field 22 of `/proc/PID/stat`, proc(5)).
+/// A process, by its pid and the moment it started.
+///
+/// The unit of the moment is the system's: on Linux clock ticks since boot (field 22 of `/proc/PID/stat`, proc(5)), on
+/// macOS microseconds since 1970 by the clock of that moment (`pbi_start_tvsec` and `pbi_start_tvusec`). Such moments are
+/// compared with each other on one host in one boot, and with nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
     /// The process id.
@@ -18,17 +33,11 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
-    /// The process that has this pid now; `None` when there is none, or it has ended and waits for its parent.
+    /// The process that has this pid now; `None` when there is none, or it has ended and waits for its parent. On macOS
+    /// also `None` for another user's process, unless this is root.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the name in brackets and may hold anything, brackets and spaces included.
-        let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-        let state = fields.next()?;
-        if matches!(state, "Z" | "X") {
-            return None;
-        }
-        Some(Self { pid, start: fields.nth(18)?.parse().ok()? })
+        Some(Self { pid, start: system::start_of(pid)? })
     }
 
     /// This process.
@@ -46,7 +55,7 @@ impl ProcessId {
 
 /// A handle that stays with one process, whatever becomes of its pid.
 #[derive(Debug)]
-pub struct ProcessHandle(OwnedFd);
+pub struct ProcessHandle(system::Handle);
 
 impl ProcessHandle {
     /// Opens a handle on a living process.
@@ -54,19 +63,18 @@ impl ProcessHandle {
     /// # Errors
     /// When that very process has ended, or the kernel refuses.
     pub fn open(process: ProcessId) -> io::Result<Self> {
-        let gone = || io::Error::from(rustix::io::Errno::SRCH);
-        let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
-        let handle = Self(rustix::process::pidfd_open(pid, PidfdFlags::empty())?);
+        let handle = Self(system::Handle::open(process)?);
         // Opened first, compared afterwards: from here on the pid cannot be given away unnoticed.
         if process.lives() { Ok(handle) } else { Err(gone()) }
     }
 
-    /// Sends a signal to the process.
+    /// Sends a signal to the process. On Linux it reaches that process or none. On macOS the process is looked at and then
+    /// signalled by its pid, which leaves a gap of microseconds in which the pid could be given away.
     ///
     /// # Errors
     /// When it has ended, or is another user's.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(rustix::process::pidfd_send_signal(&self.0, signal)?)
+        self.0.signal(signal)
     }
 }
 
@@ -77,27 +85,32 @@ impl AsFd for ProcessHandle {
     }
 }
 
+fn gone() -> io::Error {
+    rustix::io::Errno::SRCH.into()
+}
+
+fn raw(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
 /// The running kernel's boot, a random UUID as text: what was true in another boot says nothing about processes now.
 #[must_use]
 pub fn boot_id() -> Option<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|text| text.trim().to_owned())
+    system::boot_id()
 }
 
 /// What a process calls itself: `name (pid N)`, or `pid N` alone when it cannot be seen.
 #[must_use]
 pub fn describe(pid: u32) -> String {
-    match fs::read_to_string(format!("/proc/{pid}/comm")) {
-        Ok(name) => format!("{} (pid {pid})", name.trim().escape_debug()),
-        Err(_) => format!("pid {pid}"),
+    match system::name_of(pid) {
+        Some(name) => format!("{} (pid {pid})", name.escape_debug()),
+        None => format!("pid {pid}"),
     }
 }
 
-/// All processes that `/proc` shows, in no order.
+/// All processes that the kernel shows, in no order.
 pub fn all() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+    system::all()
 }
 
 /// A descriptor that some process has open.
@@ -107,41 +120,22 @@ pub struct OpenFile {
     pub pid: u32,
     /// Whether it may write through it.
     pub writable: bool,
-    /// Whether the descriptor carries a lock of any kind.
-    pub locked: bool,
+    /// Whether the descriptor carries a lock of any kind; `None` where the kernel does not tell of single descriptors
+    /// (macOS).
+    pub locked: Option<bool>,
 }
 
-/// Which processes have the file with this device and inode open, as far as this user may look (`/proc/PID/fd`,
-/// `/proc/PID/fdinfo`): one row per descriptor. Opens nothing of the file itself.
+/// Which processes have the file with this device and inode open, as far as this user may look: one row per descriptor.
+/// Opens nothing of the file itself.
 #[must_use]
 pub fn openers(device: u64, inode: u64) -> Vec<OpenFile> {
-    let mut found = Vec::new();
-    for pid in all() {
-        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        for descriptor in descriptors.flatten() {
-            let matches = rustix::fs::stat(descriptor.path())
-                .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (device, inode));
-            if matches {
-                let number = PathBuf::from(descriptor.file_name());
-                let (writable, locked) = fdinfo(pid, &number).unwrap_or((false, false));
-                found.push(OpenFile { pid, writable, locked });
-            }
-        }
-    }
-    found
-}
-
-fn fdinfo(pid: u32, descriptor: &Path) -> Option<(bool, bool)> {
-    let text = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(descriptor)).ok()?;
-    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    let flags = u32::from_str_radix(flags.trim(), 8).ok()?;
-    let locked = text.lines().any(|line| line.starts_with("lock:"));
-    Some((flags & 0b11 != 0, locked))
+    system::openers(device, inode)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::device_and_inode;
 
     #[test]
     fn this_process_lives_and_another_start_is_another_process() {
@@ -167,9 +161,15 @@ mod tests {
     fn open_descriptors_are_found_with_their_locks() {
         let file = tempfile::tempfile().unwrap();
         let stat = rustix::fs::fstat(&file).unwrap();
-        let own = |locked| OpenFile { pid: std::process::id(), writable: true, locked };
-        assert_eq!(openers(stat.st_dev, stat.st_ino), [own(false)]);
+        let (device, inode) = device_and_inode(&stat);
+        // macOS does not tell of single descriptors.
+        let own = |locked| OpenFile {
+            pid: std::process::id(),
+            writable: true,
+            locked: cfg!(target_os = "linux").then_some(locked),
+        };
+        assert_eq!(openers(device, inode), [own(false)]);
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
-        assert_eq!(openers(stat.st_dev, stat.st_ino), [own(true)]);
+        assert_eq!(openers(device, inode), [own(true)]);
     }
 }
