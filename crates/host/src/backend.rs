@@ -13,7 +13,7 @@ use crate::qemu::guest::{OrderError, Qemu};
 #[derive(Debug)]
 pub enum AnyBackend {
     /// A process of QEMU.
-    Qemu(Qemu),
+    Qemu(Box<Qemu>),
     /// A guest of Virtualization.framework in this process.
     #[cfg(target_os = "macos")]
     Vz(Hosted),

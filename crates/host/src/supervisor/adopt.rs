@@ -69,7 +69,7 @@ impl Hold {
         let report = report.filter(|stream| stream.set_nonblocking(true).is_ok());
         Ok(Up {
             life: Life::adopted(state != RunState::Running),
-            guest: AnyBackend::Qemu(Qemu::adopted(id, handle, monitor, &state)),
+            guest: AnyBackend::Qemu(Box::new(Qemu::adopted(id, handle, monitor, &state))),
             report,
             status: status(&record, true),
             record,

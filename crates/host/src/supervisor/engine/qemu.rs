@@ -152,7 +152,7 @@ impl Prepared {
         match outcome {
             Ok((id, handle, monitor, state)) => {
                 let report = connect_report(hold, report);
-                let guest = AnyBackend::Qemu(Qemu::started(id, handle, child, monitor));
+                let guest = AnyBackend::Qemu(Box::new(Qemu::started(id, handle, child, monitor)));
                 Ok(Started { guest, report, record, is_paused: state != RunState::Running })
             }
             Err(source) => {
