@@ -1,0 +1,23 @@
+//! The emulator's scenarios, on the signed `vz-drive`.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use super::build::DRIVE;
+use super::sign::signed;
+use super::toolchain::python;
+use super::whole;
+use super::workshop::Workshop;
+
+/// The step `scenarios`. The emulator prints one line for each, and ends with another status than 0 when one fails.
+pub(super) fn run(work: &Workshop) -> Result<String> {
+    let mut command = Command::new(python(work));
+    // It is imported from the sources, which stay as they are.
+    command.arg("-B").arg(work.root.join("tools/mac-emulator/run.py"));
+    command.arg("--binary").arg(signed(work, DRIVE)).current_dir(&work.root);
+    let said = whole::text(&mut command)?;
+    let count = said.lines().filter(|line| !line.trim().is_empty()).count();
+    ensure!(count > 0, "the emulator ran no scenario");
+    Ok(format!("{count} with emulated frameworks"))
+}
