@@ -84,7 +84,11 @@ impl Bindings {
                     self.types.entry(container.clone()).or_default();
                 }
                 "impl" => container = implemented(tokens.get(at + 1..).unwrap_or_default()),
-                "method" if word(at + 1) == "(" => selector = Some(source::until_closed(tokens, at + 2).0),
+                "method" if word(at + 1) == "(" => {
+                    // A last `_` stands for an error that is handed back as a result; it is no part of the selector.
+                    let (text, _) = source::until_closed(tokens, at + 2);
+                    selector = Some(text.strip_suffix('_').unwrap_or(&text).to_owned());
+                }
                 "fn" => {
                     if let Some(selector) = selector.take() {
                         let method = Method { name: word(at + 1).to_owned(), selector };
@@ -152,7 +156,7 @@ mod tests {
             "extern_class!( /// x\n #[unsafe(super(NSObject))] #[derive(Debug)] pub struct VZParent; );
              extern_class!( #[unsafe(super(VZParent, NSObject))] pub struct VZChild<T: ?Sized = A>; );
              impl VZParent { extern_methods!(
-                 #[unsafe(method(startWith:and:))] #[unsafe(method_family = none)]
+                 #[unsafe(method(startWith:and:_))] #[unsafe(method_family = none)]
                  pub unsafe fn startWith_and(&self, a: &B); ); }
              impl<T: Message> VZChild<T> { extern_methods!( #[unsafe(method(new))] pub unsafe fn new() -> X; ); }
              unsafe impl Send for VZChild {}

@@ -9,7 +9,7 @@ use super::source::{Tokens, until_closed};
 #[derive(Debug, Default)]
 pub(super) struct Uses {
     pub(super) all: BTreeSet<String>,
-    /// Names of methods that were called and are said to be Rust's.
+    /// `CLASS METHOD` that seems to be called, and is said to be another's.
     elsewhere: BTreeSet<String>,
 }
 
@@ -32,12 +32,13 @@ impl Uses {
                 if word(at) == "::" && names.contains(word(at.wrapping_sub(1))) {
                     uses.method(bindings, word(at - 1), word(at + 1));
                 } else if word(at) == "." && word(at + 2) == "(" {
-                    if elsewhere.contains(word(at + 1)) {
-                        uses.elsewhere.insert(word(at + 1).to_owned());
-                        continue;
-                    }
                     for name in &names {
-                        uses.method(bindings, name, word(at + 1));
+                        let what = format!("{name} {}", word(at + 1));
+                        if elsewhere.contains(&what) {
+                            uses.elsewhere.insert(what);
+                        } else {
+                            uses.method(bindings, name, word(at + 1));
+                        }
                     }
                 }
             }
@@ -55,7 +56,7 @@ impl Uses {
         }
     }
 
-    /// Of names that are said to be Rust's: those that nobody calls.
+    /// Of methods that are said to be another's: those that nobody seems to call.
     pub(super) fn unused<'a>(&'a self, elsewhere: &'a BTreeSet<String>) -> impl Iterator<Item = &'a String> {
         elsewhere.difference(&self.elsewhere)
     }
