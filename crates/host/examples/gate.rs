@@ -41,7 +41,7 @@ fn fill(identities: usize, vms: usize) -> Result<(), Box<dyn Error>> {
     let context = Context::from_environment().and_then(Context::prepared).map_err(told)?;
     let store = context.store().map_err(told)?;
     let made = (0..identities.max(vms))
-        .map(|_| fresh_identity(Kind::Generic))
+        .map(|_| fresh_identity(Kind::Generic).map(|(identity, _)| identity))
         .collect::<Result<Vec<Identity>, _>>()?;
     store.atomically(|store| {
         made.iter().try_for_each(|identity| store.identities().insert(&row(identity)))?;

@@ -13,6 +13,7 @@ use selfsame_vz::{entitled, facts, fresh_identifier, written_back};
 use crate::drive::Drive;
 
 pub(crate) fn main() -> ExitCode {
+    eprintln!("{}", selfsame_vz::EXPERIMENTAL);
     match commands() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

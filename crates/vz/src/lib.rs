@@ -40,5 +40,20 @@ pub use error::{Chain, Domain, Link, Unsupported, Verdict, VzCode, VzError};
 pub use plan::{Boot, Parts, Plan, PlanError, Platform};
 pub use retry::Retry;
 
+/// What is said of this back end wherever a user meets it, for as long as `docs/status.toml` says it.
+pub const EXPERIMENTAL: &str = "Virtualization.framework is experimental in selfsame: no Mac has run it";
+
 #[cfg(target_os = "macos")]
 pub use framework::{Facts, Vz, entitled, facts, fresh_identifier, written_back};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn it_is_called_experimental_for_as_long_as_the_status_says_so() {
+        let status = include_str!("../../../docs/status.toml");
+        let row =
+            status.split("[[back_end]]").find(|row| row.contains("\"Virtualization.framework\"")).unwrap();
+        assert!(row.contains("state = \"experimental\"\nevidence = \"no Mac has run it"), "{row}");
+        assert!(super::EXPERIMENTAL.ends_with("experimental in selfsame: no Mac has run it"));
+    }
+}

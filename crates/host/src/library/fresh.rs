@@ -1,7 +1,5 @@
-//! New identities and addresses, from the kernel's random numbers.
-//!
-//! On a Mac, the identifiers of macOS guests come from the framework itself; until its back end is there, and on other
-//! hosts, they are made here: 64 random bits, as all ECIDs that were ever published look like.
+//! New identities and addresses: on a Mac, identities come from the framework itself; elsewhere from the kernel's random
+//! numbers, 64 random bits for a macOS guest, as all ECIDs that were ever published look like.
 
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Ecid, GenericId, Identity, Kind, MacAddress};
@@ -24,11 +22,27 @@ fn random<const N: usize>() -> Result<[u8; N], FreshError> {
     Ok(bytes)
 }
 
-/// An identity that nobody has: a random UUID (RFC 9562, version 4), or a random ECID other than 0.
+/// An identity that nobody has, and where it is from: `framework`, or `fresh` for a random UUID (RFC 9562, version 4) or
+/// a random ECID other than 0.
 ///
 /// # Errors
 /// When the system gives no random numbers.
-pub fn fresh_identity(kind: Kind) -> Result<Identity, FreshError> {
+pub fn fresh_identity(kind: Kind) -> Result<(Identity, &'static str), FreshError> {
+    #[cfg(target_os = "macos")]
+    if let Some(identity) = made_by_the_framework(kind) {
+        return Ok((identity, "framework"));
+    }
+    Ok((random_identity(kind)?, "fresh"))
+}
+
+/// An identity of the framework's making; `None` should it be one that we cannot read.
+#[cfg(target_os = "macos")]
+fn made_by_the_framework(kind: Kind) -> Option<Identity> {
+    let made = selfsame_machine::identity::Blob::read(&selfsame_vz::fresh_identifier(kind));
+    made.identity.filter(|identity| identity.kind() == kind)
+}
+
+fn random_identity(kind: Kind) -> Result<Identity, FreshError> {
     loop {
         match kind {
             Kind::Generic => {

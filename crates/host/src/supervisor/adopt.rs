@@ -14,6 +14,7 @@ use super::problem::SupervisorError;
 use super::record::RunRecord;
 use super::start::status;
 use super::{Hold, Up};
+use crate::backend::AnyBackend;
 use crate::gate::held_folder;
 use crate::lock::FolderLock;
 use crate::process::{self, ProcessHandle, ProcessId};
@@ -64,9 +65,9 @@ impl Hold {
         let report = report.filter(|stream| stream.set_nonblocking(true).is_ok());
         Ok(Up {
             life: Life::adopted(state != RunState::Running),
-            guest: Qemu::adopted(id, handle, monitor, &state),
+            guest: AnyBackend::Qemu(Qemu::adopted(id, handle, monitor, &state)),
             report,
-            status: status(&record, true, id.pid),
+            status: status(&record, true),
             record,
             notes: vec![format!("took over {name} (QEMU {}), whose supervisor was gone", id.pid)],
             passage: None,

@@ -21,6 +21,7 @@ mod chronicle;
 mod client;
 mod connection;
 mod driver;
+mod engine;
 mod launch;
 mod problem;
 mod protocol;
@@ -41,9 +42,9 @@ use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{Life, Request};
 use selfsame_machine::problem::Report;
 
+use crate::backend::AnyBackend;
 use crate::context::Context;
 use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject};
-use crate::qemu::guest::Qemu;
 use crate::socket::SocketFolder;
 use crate::store::Store;
 use chronicle::StoreChronicle;
@@ -58,7 +59,7 @@ const ENDING: Duration = Duration::from_secs(2);
 /// A guest that is there, with all that must live as long as it is driven.
 struct Up {
     life: Life,
-    guest: Qemu,
+    guest: AnyBackend,
     report: Option<UnixStream>,
     status: Status,
     record: RunRecord,

@@ -85,8 +85,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
     let macos = arguments.macos || (cfg!(target_os = "macos") && !arguments.linux);
     let (guest, kind) = if macos { (Guest::Macos, Kind::Mac) } else { (Guest::Linux, Kind::Generic) };
     let (identity, identifier, origin) = if arguments.identity == "fresh" {
-        let identity = fresh_identity(kind)?;
-        (identity, identity.to_bytes(), "fresh".to_owned())
+        let (identity, origin) = fresh_identity(kind)?;
+        (identity, identity.to_bytes(), origin.to_owned())
     } else {
         let known = resolve(context, &arguments.identity)?;
         (known.identity, known.raw, format!("given: {}", arguments.identity.to_string_lossy()))

@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use block2::RcBlock;
 use objc2::rc::Retained;
@@ -24,7 +25,7 @@ use objc2::runtime::{NSObjectProtocol as _, ProtocolObject};
 use objc2::{AnyThread as _, sel};
 use objc2_foundation::NSError;
 use objc2_virtualization::{VZVirtualMachine, VZVirtualMachineConfiguration};
-use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Shutdown};
+use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, GRACE, Incident, IncidentKind, Shutdown};
 use selfsame_machine::problem::Report;
 
 use super::configuration::configure;
@@ -67,8 +68,8 @@ pub(super) struct Machine {
 struct State {
     stage: Stage,
     retry: Retry,
-    /// How often the end was asked for.
-    ends_asked: u32,
+    /// When the end was first asked for.
+    end_asked: Option<Instant>,
     /// Whether a macOS guest was asked to shut down.
     power_pressed: bool,
 }
@@ -132,6 +133,10 @@ impl Machine {
         }
         let configuration = configure(on, &self.plan, self.report.as_ref().map(|port| port.as_fd()))?;
         let saves = saves(&configuration);
+        if let (Begin::Restore { .. }, Err(why)) = (&begin, &saves) {
+            self.over(on, [BackendEvent::StartFailed(Box::new(why.clone()))]);
+            return Ok(());
+        }
         // SAFETY: the configuration was validated and is given up here; the queue is this machine's own and serial.
         let vm = unsafe {
             VZVirtualMachine::initWithConfiguration_queue(
@@ -143,10 +148,6 @@ impl Machine {
         let delegate = Delegate::new(Arc::downgrade(self));
         // SAFETY: on the machine's queue; the delegate lives as long as the machine (`Objects`).
         unsafe { vm.setDelegate(Some(ProtocolObject::from_ref(&*delegate))) };
-        if let (Begin::Restore { .. }, Err(why)) = (&begin, &saves) {
-            self.over(on, [BackendEvent::StartFailed(Box::new(why.clone()))]);
-            return Ok(());
-        }
         let handler = self.handler({
             let begin = begin.clone();
             move |machine, on, outcome| machine.started(on, begin, outcome)
@@ -184,10 +185,10 @@ impl Machine {
         }
         let end_wanted = self.state.with(on, |state| {
             state.stage = Stage::Up(objects);
-            state.ends_asked > 0
+            state.end_asked.is_some()
         });
         match begin {
-            _ if end_wanted => self.switch_off(on),
+            _ if end_wanted => self.cut_power(on),
             Begin::Boot { paused: false } => self.tell(BackendEvent::Ready { paused: false }),
             Begin::Restore { .. } => self.tell(BackendEvent::Ready { paused: true }),
             // The framework has no start that stands still: the guest's processors have run for a moment.
@@ -198,7 +199,7 @@ impl Machine {
     fn start_failed(self: &Arc<Self>, on: &OnQueue<'_>, begin: Begin, error: VzError) {
         let (end_wanted, wait) = self.state.with(on, |state| {
             let wait = if error.is_busy() { state.retry.next_wait() } else { None };
-            (state.ends_asked > 0, wait)
+            (state.end_asked.is_some(), wait)
         });
         match wait {
             _ if end_wanted => self.over(on, [BackendEvent::Exited(ExitStatus::Unknown)]),
@@ -274,24 +275,26 @@ impl Machine {
 
     // --- Ending ---
 
-    /// Ends the machine. Asked for again, it lets go of a machine whose end does not come.
+    /// Ends the machine. One whose end does not come is let go of when it is asked for again after [`GRACE`]: not sooner,
+    /// because whoever is told the end may start the VM again.
     pub(super) fn switch_off(self: &Arc<Self>, on: &OnQueue<'_>) {
-        let (idle, up, again) = self.state.with(on, |state| {
-            state.ends_asked += 1;
-            let again = state.ends_asked > 1;
-            (matches!(state.stage, Stage::Idle), matches!(state.stage, Stage::Up(_)), again)
+        let (is_idle, is_stuck) = self.state.with(on, |state| {
+            let asked = state.end_asked.get_or_insert_with(Instant::now);
+            (matches!(state.stage, Stage::Idle), asked.elapsed() >= GRACE)
         });
-        if idle {
-            self.over(on, [BackendEvent::Exited(ExitStatus::Unknown)]);
-        } else if up {
-            let handler = self.handler(|machine, on, outcome| machine.switched_off(on, outcome));
-            // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
-            self.with_vm(on, |vm| unsafe { vm.stopWithCompletionHandler(&handler) });
-        }
-        if again {
+        if is_idle || is_stuck {
             // A machine whose objects are gone is ended by the framework, and at the latest by the end of this process.
             self.over(on, [BackendEvent::Exited(ExitStatus::Unknown)]);
+        } else {
+            self.cut_power(on);
         }
+    }
+
+    /// One that is still starting is cut off once it is up.
+    fn cut_power(self: &Arc<Self>, on: &OnQueue<'_>) {
+        let handler = self.handler(|machine, on, outcome| machine.switched_off(on, outcome));
+        // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
+        self.with_vm(on, |vm| unsafe { vm.stopWithCompletionHandler(&handler) });
     }
 
     fn switched_off(&self, on: &OnQueue<'_>, outcome: Outcome) {

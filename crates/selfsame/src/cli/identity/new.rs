@@ -60,23 +60,23 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         ("hardware-uuid:", &arguments.hardware_uuid),
     ];
     let wanted = forms.into_iter().find_map(|(prefix, value)| Some(format!("{prefix}{}", value.as_ref()?)));
-    let made: Vec<Identity> = match &wanted {
-        Some(text) => vec![
-            parse_prefixed(text).ok_or_else(|| usage_problem(format!("`{text}` names no identity")))??,
-        ],
+    let made: Vec<(Identity, &str)> = match &wanted {
+        Some(text) => {
+            let no_identity = || usage_problem(format!("`{text}` names no identity"));
+            vec![(parse_prefixed(text).ok_or_else(no_identity)??, "inverse")]
+        }
         None => fresh(arguments)?,
     };
     if arguments.provisioning_udid.is_some() {
         note("note: guests from macOS 15 on show another Provisioning UDID, which belongs to the host");
     }
-    let origin = if wanted.is_some() { "inverse" } else { "fresh" };
     if let Some(label) = &arguments.label {
         super::set::check_label(label)?;
     }
     let store = context.store()?;
     let made: Vec<_> = made
         .iter()
-        .map(|identity| {
+        .map(|(identity, origin)| {
             let mut row = row(identity, identity.to_bytes(), origin, wanted.clone());
             row.label.clone_from(&arguments.label);
             row.notes.clone_from(&arguments.notes);
@@ -88,7 +88,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     Ok(Exit::Ok)
 }
 
-fn fresh(arguments: &Arguments) -> Result<Vec<Identity>, Report> {
+fn fresh(arguments: &Arguments) -> Result<Vec<(Identity, &'static str)>, Report> {
     let macos = arguments.macos || (cfg!(target_os = "macos") && !arguments.linux);
     let kind = if macos { Kind::Mac } else { Kind::Generic };
     (0..arguments.count).map(|_| Ok(fresh_identity(kind)?)).collect()

@@ -1,0 +1,98 @@
+//! The back ends of this host behind one type: what a supervisor drives.
+
+use std::os::fd::BorrowedFd;
+
+use selfsame_machine::backend::Backend;
+use selfsame_machine::code::Code;
+use selfsame_machine::lifecycle::{BackendEvent, Order};
+use selfsame_machine::problem::{Hint, Problem};
+
+use crate::qemu::guest::{OrderError, Qemu};
+
+/// A guest, whatever runs it.
+#[derive(Debug)]
+pub enum AnyBackend {
+    /// A process of QEMU.
+    Qemu(Qemu),
+    /// A guest of Virtualization.framework in this process.
+    #[cfg(target_os = "macos")]
+    Vz(Hosted),
+}
+
+/// An order could not be handed over.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum AnyError {
+    /// To QEMU.
+    Qemu(OrderError),
+    /// To the framework.
+    #[cfg(target_os = "macos")]
+    Vz(selfsame_vz::VzError),
+}
+
+impl Problem for AnyError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Qemu(error) => error.code(),
+            #[cfg(target_os = "macos")]
+            Self::Vz(error) => error.code(),
+        }
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::Qemu(error) => error.hints(),
+            #[cfg(target_os = "macos")]
+            Self::Vz(error) => error.hints(),
+        }
+    }
+}
+
+impl Backend for AnyBackend {
+    type Error = AnyError;
+
+    fn order(&mut self, order: Order) -> Result<(), AnyError> {
+        match self {
+            Self::Qemu(qemu) => qemu.order(order).map_err(AnyError::Qemu),
+            #[cfg(target_os = "macos")]
+            Self::Vz(hosted) => hosted.vz.order(order).map_err(AnyError::Vz),
+        }
+    }
+
+    fn take_events(&mut self) -> Vec<BackendEvent> {
+        match self {
+            Self::Qemu(qemu) => qemu.take_events(),
+            #[cfg(target_os = "macos")]
+            Self::Vz(hosted) => {
+                let mut events = std::mem::take(&mut hosted.first);
+                events.extend(hosted.vz.take_events());
+                events
+            }
+        }
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Qemu(qemu) => qemu.descriptors(),
+            #[cfg(target_os = "macos")]
+            Self::Vz(hosted) => hosted.vz.descriptors(),
+        }
+    }
+}
+
+/// A guest of the framework that came up, with what happened since.
+#[cfg(target_os = "macos")]
+#[derive(Debug)]
+pub struct Hosted {
+    vz: selfsame_vz::Vz,
+    first: Vec<BackendEvent>,
+}
+
+#[cfg(target_os = "macos")]
+impl Hosted {
+    /// `first` is told at the first look, before anything else.
+    #[must_use]
+    pub const fn new(vz: selfsame_vz::Vz, first: Vec<BackendEvent>) -> Self {
+        Self { vz, first }
+    }
+}

@@ -1,0 +1,90 @@
+//! What runs a guest on this host, and how each of them is started.
+//!
+//! ```text
+//! prepare: can it be run here, and with what? nothing is started   ──▶   launch: started, or gone without a trace
+//! ```
+//!
+//! On Linux that is QEMU. On a Mac it is Virtualization.framework; an accelerator that was asked for on the command line
+//! is QEMU's, and asks for QEMU.
+
+mod qemu;
+#[cfg(any(target_os = "macos", test))]
+mod settle;
+#[cfg(target_os = "macos")]
+mod vz;
+
+use std::os::unix::net::UnixStream;
+
+use selfsame_machine::problem::Report;
+
+use super::Hold;
+use super::launch::Options;
+use super::record::RunRecord;
+use crate::backend::AnyBackend;
+use crate::bundle::Bundle;
+use crate::context::Context;
+use crate::gate::Passage;
+
+/// A back end that is ready to start one guest.
+pub(super) enum Engine {
+    Qemu(qemu::Prepared),
+    #[cfg(target_os = "macos")]
+    Vz(vz::Prepared),
+}
+
+/// What is written down of it before it starts.
+pub(super) struct Words {
+    /// The UUID that QEMU is given; empty for others.
+    pub(super) qemu_uuid: String,
+    pub(super) accelerator: String,
+    pub(super) accelerator_reason: String,
+    pub(super) machine: String,
+}
+
+/// A guest that is up.
+pub(super) struct Started {
+    pub(super) guest: AnyBackend,
+    pub(super) report: Option<UnixStream>,
+    pub(super) record: RunRecord,
+    pub(super) is_paused: bool,
+}
+
+impl Engine {
+    /// Chooses the back end and looks for all that it needs.
+    pub(super) fn prepare(
+        context: &Context,
+        bundle: &Bundle,
+        options: &Options,
+        passage: &mut Passage,
+    ) -> Result<Self, Report> {
+        #[cfg(target_os = "macos")]
+        if options.accelerator.is_none() {
+            return vz::Prepared::new(bundle, passage).map(Self::Vz);
+        }
+        qemu::Prepared::new(context, bundle, options, passage).map(Self::Qemu)
+    }
+
+    pub(super) fn words(&self) -> Words {
+        match self {
+            Self::Qemu(prepared) => prepared.words(),
+            #[cfg(target_os = "macos")]
+            Self::Vz(_) => vz::Prepared::words(),
+        }
+    }
+
+    /// Starts the guest and waits until it is up. When that fails, nothing of it is left.
+    pub(super) fn launch(
+        self,
+        hold: &Hold,
+        bundle: &Bundle,
+        passage: &Passage,
+        record: RunRecord,
+        paused: bool,
+    ) -> Result<Started, Report> {
+        match self {
+            Self::Qemu(prepared) => prepared.launch(hold, bundle, passage, record, paused),
+            #[cfg(target_os = "macos")]
+            Self::Vz(prepared) => prepared.launch(hold, record, paused),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Starting QEMU.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use selfsame_machine::identity::{GenericId, Identity};
+use selfsame_machine::problem::Report;
+use selfsame_machine::spec::{Boot, Guest};
+
+use super::{Started, Words};
+use crate::backend::AnyBackend;
+use crate::bundle::{Bundle, CONSOLE_LOG, LOGS, NVRAM, QEMU_LOG};
+use crate::context::Context;
+use crate::files::{FileError, read_bounded, write_new};
+use crate::gate::Passage;
+use crate::process::{ProcessHandle, ProcessId};
+use crate::qemu::accelerator::{Accelerator, Choice};
+use crate::qemu::arguments::{self, Descriptors, Plan};
+use crate::qemu::guest::Qemu;
+use crate::qemu::installation::Installation;
+use crate::qemu::qmp::{Monitor, QmpError, RunState};
+use crate::supervisor::Hold;
+use crate::supervisor::launch::{Options, tail};
+use crate::supervisor::problem::SupervisorError;
+use crate::supervisor::record::RunRecord;
+
+/// How long QEMU may take from its start to its monitor's greeting: 30 ms as a rule, more on a loaded host.
+const GREETING: Duration = Duration::from_secs(15);
+/// No template of UEFI variables is larger: 528 KiB for PCs, 64 MiB for ARM.
+const VARIABLES_LIMIT: u64 = 64 << 20;
+/// How long QEMU may take to end after its monitor closed.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A QEMU that is ready to be started.
+pub(in crate::supervisor) struct Prepared {
+    id: GenericId,
+    installation: Installation,
+    choice: Choice,
+    boot: arguments::Boot,
+    machine: String,
+}
+
+impl Prepared {
+    /// Finds QEMU and the firmware, and locks the UEFI variables, which QEMU itself does not.
+    pub(super) fn new(
+        context: &Context,
+        bundle: &Bundle,
+        options: &Options,
+        passage: &mut Passage,
+    ) -> Result<Self, Report> {
+        let unavailable = || SupervisorError::Unavailable { name: context.named(&bundle.folder) };
+        let Identity::Generic(id) = bundle.identity else { return Err(unavailable().into()) };
+        if bundle.guest() == Guest::Macos {
+            return Err(unavailable().into());
+        }
+        let installation = context.installation()?;
+        let choice = context.accelerator(options.accelerator);
+        let boot = boot(context, bundle, passage)?;
+        let machine = bundle.spec.machine.clone().unwrap_or_else(|| installation.machine.clone());
+        Ok(Self { id, installation, choice, boot, machine })
+    }
+
+    pub(super) fn words(&self) -> Words {
+        Words {
+            qemu_uuid: self.id.product_uuid().to_string(),
+            accelerator: self.choice.accelerator.text().to_owned(),
+            accelerator_reason: self.choice.reason.to_string(),
+            machine: self.machine.clone(),
+        }
+    }
+
+    fn plan(self, bundle: &Bundle, descriptors: Descriptors, paused: bool) -> Plan {
+        Plan {
+            name: bundle.name.clone(),
+            machine: self.machine,
+            accelerator: self.choice.accelerator,
+            sandbox: self.installation.sandbox,
+            cpus: bundle.spec.cpus,
+            memory: bundle.spec.memory.count(),
+            // The framework stores the UUID big-endian, QEMU little-endian: reversed, guests read the same text on both.
+            uuid: self.id.product_uuid(),
+            serial: self.id.smbios_serial(),
+            boot: self.boot,
+            disks: disks(bundle),
+            iso: bundle.spec.iso.as_ref().map(PathBuf::from),
+            mac_addresses: vec![bundle.mac_address().to_string()],
+            forwards: Vec::new(),
+            descriptors,
+            paused,
+        }
+    }
+
+    /// Starts QEMU and waits for its monitor. When it fails, QEMU is gone and so is what lay in `run/`.
+    pub(super) fn launch(
+        self,
+        hold: &Hold,
+        bundle: &Bundle,
+        passage: &Passage,
+        mut record: RunRecord,
+        paused: bool,
+    ) -> Result<Started, Report> {
+        let run = hold.context.home.run();
+        let run_failed = |path: &Path| FileError::failed("write", path);
+        let logs = bundle.folder.join(LOGS);
+        if let Err(error) = std::fs::create_dir(&logs)
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            return Err(FileError::failed("make", &logs)(error).into());
+        }
+        let append = |file: &str| {
+            let path = bundle.folder.join(file);
+            File::options().append(true).create(true).open(&path).map_err(FileError::failed("write", &path))
+        };
+        let (log, console) = (append(QEMU_LOG)?, append(CONSOLE_LOG)?);
+        let said_before = log.metadata().map_or(0, |metadata| metadata.len());
+        let monitor = hold.sockets.listen(&hold.names.monitor()).map_err(run_failed(&run))?;
+        let report = hold.sockets.listen(&hold.names.report()).map_err(run_failed(&run))?;
+        let descriptors = Descriptors {
+            qmp: monitor.as_raw_fd(),
+            report: report.as_raw_fd(),
+            console: console.as_raw_fd(),
+        };
+        let accelerated = self.choice.accelerator != Accelerator::Tcg;
+        let binary = self.installation.binary.clone();
+        let arguments = self.plan(bundle, descriptors, paused).arguments()?;
+        let own: [BorrowedFd<'_>; 3] = [monitor.as_fd(), report.as_fd(), console.as_fd()];
+        let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
+        record.write(&run, hold.names).map_err(run_failed(&run))?;
+        let mut child =
+            crate::qemu::process::spawn(&binary, &arguments, &passage.locked_folder(), &log, &inherited)
+                // What was written down of a start that never was would make the VM look like an orphan.
+                .inspect_err(|_| drop(std::fs::remove_file(run.join(hold.names.record()))))?;
+        let id = ProcessId::of(child.id());
+        record.qemu = id;
+        let up = id.ok_or_else(QmpError::gone).and_then(|id| {
+            // Losing this writing loses nothing: an adoption finds the process by its locks.
+            drop(record.write(&run, hold.names));
+            let connection = connect(hold, &hold.names.monitor(), monitor)?;
+            let mut monitor = Monitor::handshake(connection, GREETING)?;
+            let state = monitor.run_state(GREETING)?;
+            Ok((id, monitor, state))
+        });
+        let outcome = match up {
+            Ok((id, monitor, state)) => ProcessHandle::open(id)
+                .map(|handle| (id, handle, monitor, state))
+                .map_err(|_| QmpError::gone()),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok((id, handle, monitor, state)) => {
+                let report = connect_report(hold, report);
+                let guest = AnyBackend::Qemu(Qemu::started(id, handle, child, monitor));
+                Ok(Started { guest, report, record, is_paused: state != RunState::Running })
+            }
+            Err(source) => {
+                end(&mut child);
+                drop(std::fs::remove_file(run.join(hold.names.record())));
+                let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
+                let name = hold.context.named(&bundle.folder);
+                Err(SupervisorError::Qemu { name, accelerated, output, source }.into())
+            }
+        }
+    }
+}
+
+/// Connects to a socket that QEMU listens at, and gives up our end of the listening, so that it closes with QEMU.
+fn connect(hold: &Hold, name: &str, listener: UnixListener) -> Result<UnixStream, QmpError> {
+    let connected = hold.sockets.connect(name);
+    drop(listener);
+    connected.ok().flatten().ok_or_else(QmpError::gone)
+}
+
+fn connect_report(hold: &Hold, listener: UnixListener) -> Option<UnixStream> {
+    let stream = hold.sockets.connect(&hold.names.report()).ok().flatten();
+    drop(listener);
+    stream.filter(|stream| stream.set_nonblocking(true).is_ok())
+}
+
+/// Ends a QEMU that did not come up.
+fn end(child: &mut std::process::Child) {
+    let began = Instant::now();
+    while began.elapsed() < LAST_WORDS {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(child.kill());
+    drop(child.wait());
+}
+
+fn disks(bundle: &Bundle) -> Vec<arguments::Disk> {
+    let disks = bundle.disks().into_iter();
+    disks
+        .map(|disk| arguments::Disk {
+            file: disk.file.into(),
+            format: disk.format,
+            read_only: disk.read_only,
+        })
+        .collect()
+}
+
+fn boot(context: &Context, bundle: &Bundle, passage: &mut Passage) -> Result<arguments::Boot, Report> {
+    match &bundle.spec.boot {
+        Boot::Bios => Ok(arguments::Boot::Bios),
+        Boot::Kernel { kernel, initrd, append } => Ok(arguments::Boot::DirectKernel {
+            kernel: kernel.into(),
+            initrd: initrd.as_ref().map(PathBuf::from),
+            append: append.clone(),
+        }),
+        Boot::Uefi => {
+            let firmware = context.firmware()?;
+            let variables = bundle.folder.join(NVRAM);
+            // Whole or not at all: half a store of variables would keep the guest from booting ever after.
+            if !variables.exists() {
+                let template = read_bounded(&firmware.variables, VARIABLES_LIMIT)
+                    .map_err(FileError::failed("read", &firmware.variables))?;
+                match write_new(&variables, &template) {
+                    Ok(()) | Err(FileError::Exists { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            passage.lock_nvram(context, bundle)?;
+            Ok(arguments::Boot::Uefi { code: firmware.code, variables: PathBuf::from(NVRAM) })
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Waiting for what becomes of a start that is told by events.
+
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use selfsame_machine::backend::Backend;
+use selfsame_machine::lifecycle::{BackendEvent, Order};
+use selfsame_machine::problem::Report;
+
+/// What became of a start.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The guest is up, standing still or not.
+    Up {
+        /// Whether it stands still.
+        paused: bool,
+        /// What happened to it since.
+        since: Vec<BackendEvent>,
+    },
+    /// It did not come up, and nothing is left of it.
+    Failed(Box<Report>),
+    /// It ended before it was up.
+    Gone,
+    /// Nothing was heard of it in time; it was told to end.
+    Silent,
+}
+
+/// Orders a start and waits for its outcome, at most for `limit`.
+pub(super) fn start<B: Backend>(guest: &mut B, paused: bool, limit: Duration) -> Result<Settled, B::Error> {
+    guest.order(Order::Start { paused })?;
+    let began = Instant::now();
+    loop {
+        let mut events = guest.take_events().into_iter();
+        while let Some(event) = events.next() {
+            match event {
+                BackendEvent::Ready { paused } => {
+                    return Ok(Settled::Up { paused, since: events.collect() });
+                }
+                BackendEvent::StartFailed(report) => return Ok(Settled::Failed(report)),
+                BackendEvent::Exited(_) => return Ok(Settled::Gone),
+                BackendEvent::Paused
+                | BackendEvent::Resumed
+                | BackendEvent::Reset
+                | BackendEvent::ShutDown(_)
+                | BackendEvent::Panicked
+                | BackendEvent::Incident(_)
+                | BackendEvent::Saved
+                | BackendEvent::SaveFailed(_)
+                | BackendEvent::InternalError
+                | BackendEvent::MonitorLost => {}
+            }
+        }
+        let Some(left) = limit.checked_sub(began.elapsed()).and_then(|left| Timespec::try_from(left).ok())
+        else {
+            guest.order(Order::Kill)?;
+            return Ok(Settled::Silent);
+        };
+        let descriptors = guest.descriptors();
+        let mut waiting: Vec<PollFd<'_>> = descriptors
+            .iter()
+            .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
+            .collect();
+        // An interruption is a look at everything.
+        let _looked = poll(&mut waiting, Some(&left));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::{AsFd as _, BorrowedFd};
+    use std::os::unix::net::UnixStream;
+
+    use selfsame_machine::code::Code;
+    use selfsame_machine::lifecycle::{ExitStatus, Incident, IncidentKind};
+
+    use super::*;
+    use crate::home::HomeError;
+
+    /// A back end that tells one event after the other, each after one wake.
+    struct Played {
+        script: Vec<Vec<BackendEvent>>,
+        orders: Vec<Order>,
+        wake: UnixStream,
+        _awake: UnixStream,
+    }
+
+    impl Played {
+        fn new(script: impl IntoIterator<Item = Vec<BackendEvent>>) -> Self {
+            let (wake, mut awake) = UnixStream::pair().unwrap();
+            let script: Vec<_> = script.into_iter().collect();
+            if !script.is_empty() {
+                awake.write_all(b"x").unwrap();
+            }
+            Self { script, orders: Vec::new(), wake, _awake: awake }
+        }
+    }
+
+    impl Backend for Played {
+        type Error = HomeError;
+
+        fn order(&mut self, order: Order) -> Result<(), HomeError> {
+            self.orders.push(order);
+            Ok(())
+        }
+
+        fn take_events(&mut self) -> Vec<BackendEvent> {
+            if self.script.is_empty() { Vec::new() } else { self.script.remove(0) }
+        }
+
+        fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+            vec![self.wake.as_fd()]
+        }
+    }
+
+    fn settle(script: impl IntoIterator<Item = Vec<BackendEvent>>) -> (Settled, Vec<Order>) {
+        let mut played = Played::new(script);
+        let settled = start(&mut played, true, Duration::from_millis(50)).unwrap();
+        (settled, played.orders)
+    }
+
+    #[test]
+    fn what_follows_the_news_that_it_is_up_is_kept_for_the_driver() {
+        let lost = BackendEvent::Incident(Incident { kind: IncidentKind::Network, what: "gone".into() });
+        let script = [vec![], vec![BackendEvent::Reset, BackendEvent::Ready { paused: true }, lost.clone()]];
+        let (settled, orders) = settle(script);
+        assert_eq!(settled, Settled::Up { paused: true, since: vec![lost] });
+        assert_eq!(orders, [Order::Start { paused: true }]);
+    }
+
+    #[test]
+    fn a_failure_and_an_end_are_told_apart() {
+        let report = Report { code: Code::QuotaFull, message: "full".into(), causes: vec![], hints: vec![] };
+        let failed = BackendEvent::StartFailed(Box::new(report.clone()));
+        assert_eq!(settle([vec![failed]]).0, Settled::Failed(Box::new(report)));
+        assert_eq!(settle([vec![], vec![BackendEvent::Exited(ExitStatus::Failed)]]).0, Settled::Gone);
+    }
+
+    #[test]
+    fn a_start_of_which_nothing_is_heard_is_ended() {
+        let (settled, orders) = settle([]);
+        assert_eq!(settled, Settled::Silent);
+        assert_eq!(orders, [Order::Start { paused: true }, Order::Kill]);
+    }
+}
