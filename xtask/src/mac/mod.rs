@@ -52,7 +52,7 @@ const STEPS: [Step; 11] = [
     Step { name: "surface", run: surface::check },
 ];
 
-/// `cargo xtask mac [surface | planted | only STEP…]`.
+/// `cargo xtask mac [surface | planted [TEXT] | only STEP…]`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let work = Workshop::open()?;
@@ -60,14 +60,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match words.as_slice() {
         [] => all(&work),
         ["surface"] => surface::write(&work),
-        ["planted"] => planted::run(&work),
+        ["planted"] => planted::run(&work, ""),
+        ["planted", text] => planted::run(&work, text),
         ["only", names @ ..] if !names.is_empty() => {
             for name in names {
                 step(&work, find(name)?)?;
             }
             Ok(())
         }
-        _ => bail!("usage: cargo xtask mac [surface | planted | only STEP…], with STEP of {}", names()),
+        _ => {
+            bail!("usage: cargo xtask mac [surface | planted [TEXT] | only STEP…], with STEP of {}", names())
+        }
     }
 }
 
