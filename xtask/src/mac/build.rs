@@ -56,5 +56,5 @@ fn link(work: &Workshop, program: Program) -> Result<()> {
 
 /// Where cargo leaves a program.
 pub(super) fn built(work: &Workshop, program: Program) -> PathBuf {
-    work.out.join("build").join(TARGET).join("release").join(program.name)
+    work.build.join(TARGET).join("release").join(program.name)
 }

@@ -1,7 +1,7 @@
 //! The tests of the tests: plants one fault after the other, and sees that the step that is there for it fails, for it.
 //!
-//! The sources are copied to a clone below `target/mac/planted` that has cargo's caches in common with the real ones, so a
-//! fault costs a build of what it touches. Each step must pass before the fault is planted: else its failing proves nothing.
+//! The sources are copied to a clone below `target/mac/planted`, with a build of its own that begins as a copy of the real
+//! one, so a fault costs a build of what it touches and never gets into a real program. Each step must pass before the fault is planted: else its failing proves nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -115,8 +115,14 @@ pub(super) fn run(work: &Workshop, text: &str) -> Result<()> {
     let started = Instant::now();
     toolchain::check(work)?;
     let place = work.out.join("planted");
-    let clone = Workshop { root: place.join("tree"), signed: place.join("signed"), ..work.clone() };
+    let clone = Workshop {
+        root: place.join("tree"),
+        build: place.join("build"),
+        signed: place.join("signed"),
+        ..work.clone()
+    };
     copy(&work.root, &clone.root)?;
+    copy_build(work, &clone)?;
     for step in faults.iter().map(|fault| fault.step).collect::<BTreeSet<_>>() {
         take(&clone, step)
             .with_context(|| format!("{step:?} fails without a fault, so none can be planted"))?;
@@ -212,7 +218,22 @@ fn prepare(clone: &Workshop, only_build: bool) -> Result<String> {
     if only_build { Ok(said) } else { sign::sign(clone, &[DRIVE]) }
 }
 
-/// Makes `to` hold what git knows or would add in `from`. Files that are the same keep their times, by which cargo goes.
+/// Begins the clone's build with a copy of the real one, where there is one: the standard library and all crates of others
+/// are built already then.
+fn copy_build(work: &Workshop, clone: &Workshop) -> Result<()> {
+    if clone.build.exists() || !work.build.exists() {
+        return Ok(());
+    }
+    let part = clone.build.with_extension("part");
+    if part.exists() {
+        fs::remove_dir_all(&part).context("cannot remove a half-made copy")?;
+    }
+    run::output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&work.build).arg(&part))?;
+    fs::rename(&part, &clone.build).context("cannot put the copy of the build in its place")
+}
+
+/// Makes `to` hold what git knows or would add in `from`. Files that are the same keep their times, by which cargo goes; all
+/// others get the present, so that nothing that was built of another version is taken for theirs.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let listing = run::text(
         Command::new("git")

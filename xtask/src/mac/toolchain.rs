@@ -183,7 +183,7 @@ pub(super) fn cargo(work: &Workshop, subcommand: &str) -> Command {
         .env("AR_aarch64_apple_darwin", work.out.join("bin/zigar"))
         .env("CARGO_TERM_COLOR", "never")
         .args([subcommand, "-Zbuild-std=std,panic_abort", "--locked", "--target", TARGET, "--target-dir"])
-        .arg(work.out.join("build"))
+        .arg(&work.build)
         .current_dir(&work.root);
     command
 }

@@ -9,13 +9,16 @@ use sha2::{Digest as _, Sha256};
 
 use crate::repository;
 
-/// Sources and output. The tests of the tests have sources of their own and share the output's caches.
+/// Sources and output. The tests of the tests have sources and a build of their own and share the other caches.
 #[derive(Debug, Clone)]
 pub(super) struct Workshop {
     /// The sources: a clone of the repository.
     pub(super) root: PathBuf,
-    /// Caches: the Python environment, the stubs, cargo's target folder.
+    /// Caches: the Python environment, the stubs.
     pub(super) out: PathBuf,
+    /// Cargo's target folder. Never two workshops' at once: cargo tells clones of one workspace apart by nothing but the
+    /// times of their files, and would take what one built for the other's.
+    pub(super) build: PathBuf,
     /// Where the signed programs go.
     pub(super) signed: PathBuf,
 }
@@ -27,7 +30,7 @@ impl Workshop {
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let out = root.join(target).join("mac");
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-        Ok(Self { root, signed: out.clone(), out })
+        Ok(Self { root, build: out.join("build"), signed: out.clone(), out })
     }
 
     /// Keeps others out of the output. The lock ends with the file.
