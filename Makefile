@@ -16,7 +16,7 @@ zsh_completions := $(sharedir)/zsh/site-functions
 fish_completions := $(sharedir)/fish/vendor_completions.d
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test hazards bench lint fmt build setup guest install uninstall
+.PHONY: help demo test hazards bench mac mac-planted lint fmt build setup guest install uninstall
 # Targets share cargo's locks and the two cores of a small machine; side by side they would only wait for each other.
 .NOTPARALLEL:
 
@@ -25,12 +25,13 @@ help:
 	@echo 'make test      run all tests'
 	@echo 'make hazards   run the named hazards with real processes, and count them'
 	@echo 'make bench     measure against the promised numbers'
+	@echo 'make mac       build, sign, verify and run the part for macOS, on Linux, as far as that goes (docs/mac.md)'
 	@echo 'make lint      check format, lints and house rules'
 	@echo 'make fmt       format the code'
 	@echo 'make build     build the release binary and its manual pages'
 	@echo 'make install   install it (PREFIX=$(PREFIX), DESTDIR=$(DESTDIR)); make uninstall removes it'
 	@echo
-	@echo 'The first four install what is missing (Debian, Ubuntu) and ask before they do; YES=1 does not ask.'
+	@echo 'The first five install what is missing (Debian, Ubuntu) and ask before they do; YES=1 does not ask.'
 
 setup:
 	@scripts/setup
@@ -55,6 +56,15 @@ hazards: guest
 
 bench: guest
 	@$(CARGO) xtask bench
+
+mac:
+	@scripts/setup mac
+	@$(CARGO) xtask mac
+
+# Plants faults, and sees that `make mac` would notice each of them.
+mac-planted:
+	@scripts/setup mac
+	@$(CARGO) xtask mac planted
 
 lint:
 	$(CARGO) fmt --all --check

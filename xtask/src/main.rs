@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod guest;
 mod hazards;
+mod mac;
 mod man;
 mod repository;
 mod run;
@@ -32,6 +33,11 @@ const CHORES: &[Chore] = &[
         name: "guest",
         summary: "Make the test guest in target/guest (--fresh: with the newest packages)",
         run: guest::run,
+    },
+    Chore {
+        name: "mac",
+        summary: "Prove on Linux what can be proved of the Mac's build (surface: write its document, planted: plant faults)",
+        run: mac::run,
     },
     Chore { name: "man", summary: "Write the manual pages to target/man", run: man::run },
     Chore { name: "hazards", summary: "Run the named hazards and count them", run: hazards::run },
