@@ -2,8 +2,8 @@
 
     python emulate.py PROGRAM [ARGUMENT ...]
 
-The environment chooses the Mac: MAC_VERSION (15), MAC_SUPPORTED (1), MAC_LOG (0: no log of calls). Exits with the program's
-status; 99 when it did not end by itself.
+The environment chooses the Mac: MAC_VERSION (15), MAC_SUPPORTED (1), MAC_LOG (0: no log of calls). Exits with the
+program's status; 99 when it did not end by itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Blocks: the layout of Clang's Block ABI (Block-ABI-Apple; confidence: high).
 
-    isa | flags, reserved | invoke | descriptor: reserved, size, [copy, dispose], [signature]
+isa | flags, reserved | invoke | descriptor: reserved, size, [copy, dispose], [signature]
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """libdispatch: queues, work, timers, semaphores.
 
-The program has one thread. Work that it submits waits until that thread waits for something (a descriptor, a semaphore,
-a moment); then the work that is due runs, as if on another thread, with that thread's variables and stack. When nothing is
-due, virtual time goes on to the next timer or to the end of the wait. So nothing takes real time, and every run of one
-program is the same run.
+The program has one thread. Work that it submits waits until that thread waits for something (a descriptor, a
+semaphore, a moment); then the work that is due runs, as if on another thread, with that thread's variables and stack.
+When nothing is due, virtual time goes on to the next timer or to the end of the wait. So nothing takes real time, and
+every run of one program is the same run.
 
-Rules of libdispatch that are kept (its headers; confidence: high): a serial queue runs one work at a time, in order; the
-work holds the queue; `dispatch_sync` on the queue that one is on is a deadlock and crashes; so does
+Rules of libdispatch that are kept (its headers; confidence: high): a serial queue runs one work at a time, in order;
+the work holds the queue; `dispatch_sync` on the queue that one is on is a deadlock and crashes; so does
 `dispatch_assert_queue` elsewhere.
 """
 

@@ -24,7 +24,7 @@ class Guest:
     # From the start to the completion of it.
     starts_after: float = 0.4
     # From being asked to its power-off; `None`: it ignores that. `default`: Linux takes 3 s, macOS shows a dialog.
-    obeys_stop_after: float | None | str = "default"
+    obeys_stop_after: float | str | None = "default"
     # From the completion of the start.
     powers_off_after: float | None = None
     crashes_after: float | None = None
@@ -53,6 +53,8 @@ class Host:
     # VZVirtualMachine.isSupported, and VZMacHardwareModel.isSupported for every model.
     supported: bool = True
     runs_model: bool = True
+    # `False`: as if the program had been signed without entitlements.
+    grants_entitlements: bool = True
     # How the limit of macOS guests shows: `plain`, `monterey` (that system's text), `nested` (below another error).
     limit_shows: str = "plain"
     # Slots are not given back at the end of a guest.
@@ -60,7 +62,7 @@ class Host:
     keychain_locked: bool = False
     # How long the lock on an auxiliary storage outlives its machine, in virtual seconds.
     lock_outlives: float = 0.0
-    # How many times a completion of `stop` is followed by guestDidStopVirtualMachine: as well.
+    # The completion of a stop is followed by guestDidStopVirtualMachine:.
     stop_tells_delegate: bool = False
     # validateSaveRestoreSupportWithError: refuses.
     unsaveable: bool = False

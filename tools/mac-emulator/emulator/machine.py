@@ -15,8 +15,9 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from unicorn import UC_ARCH_ARM64, UC_HOOK_CODE, UC_HOOK_MEM_INVALID, UC_MODE_ARM, Uc, UcError
+from unicorn import UC_ARCH_ARM64, UC_HOOK_CODE, UC_HOOK_MEM_INVALID, UC_MODE_ARM
 from unicorn import arm64_const as arm
+from unicorn.unicorn_py3 import Uc, UcError
 from unicorn.unicorn_py3.unicorn import uclib
 
 from .errors import Crash, Unknown
@@ -117,7 +118,7 @@ class Machine:
         """Maps zeroed memory. Both must be multiples of the page size."""
         buffer = mmap.mmap(-1, size)
         pointer = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-        self.uc.mem_map_ptr(start, size, 7, ctypes.c_void_p(pointer))
+        self.uc.mem_map_ptr(start, size, 7, pointer)
         region = Region(start, start + size, buffer)
         self.regions.append(region)
         return region
@@ -246,7 +247,7 @@ class Machine:
         self._moved = False
         try:
             result = self.handlers[(address - TRAPS) // SLOT](arguments)
-        except BaseException as error:  # noqa: B902: whatever it is, it must cross Unicorn's C code
+        except BaseException as error:
             if self._failure is None:
                 self._failure = error
             self.uc.emu_stop()

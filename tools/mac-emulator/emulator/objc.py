@@ -293,9 +293,7 @@ class Runtime:
             )
 
     def _invoke(self, method: Method, receiver: Instance | Class, selector: str, arguments: list[int]) -> int:
-        values = [
-            self._argument(letter, value) for letter, value in zip(method.types[1:], arguments, strict=False)
-        ]
+        values = [self._argument(letter, value) for letter, value in zip(method.types[1:], arguments, strict=False)]
         result = method.body(self.world, receiver, *values)
         return self._result(method.types[0], receiver, selector, result)
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from .world import World
 
     Function = Callable[[World, list[int]], "int | None"]
     Variable = Callable[[World], int]
+    F = TypeVar("F", bound=Function)
 
 IMPORTS: dict[str, Function] = {}
 DATA: dict[str, Variable] = {}
 
 
-def imported(*names: str) -> Callable[[Function], Function]:
+def imported(*names: str) -> Callable[[F], F]:
     """Registers a fake for functions, named as in the symbol table: with the underscore before the C name."""
 
-    def register(function: Function) -> Function:
+    def register(function: F) -> F:
         for name in names:
             assert name not in IMPORTS, name
             IMPORTS[name] = function

@@ -33,4 +33,5 @@ def _value(world: World, a: list[int]) -> int:
 
 def entitlements(world: World) -> dict[str, object]:
     """What the program's signature grants it."""
-    return world.image.signature.entitlements if world.image.signature else {}
+    signature = world.image.signature
+    return signature.entitlements if signature and world.host.grants_entitlements else {}

@@ -241,7 +241,11 @@ def _fstatat(world: World, a: list[int]) -> int:
 
 @imported("_access")
 def _access(world: World, a: list[int]) -> int:
-    return attempt(world, lambda: None if os.access(path(world, a[0]), signed32(a[1])) else os.stat(path(world, a[0])))
+    def work() -> int:
+        os.stat(path(world, a[0]))
+        return 0 if os.access(path(world, a[0]), signed32(a[1])) else world.fail(13)
+
+    return attempt(world, work)
 
 
 @imported("_unlink")
@@ -389,7 +393,8 @@ def _fcntl(world: World, a: list[int]) -> int:
         if command == F_SETFL:
             return fcntl.fcntl(descriptor, fcntl.F_SETFL, darwin.open_flags(argument & 0xFFFF_FFFF) or 0)
         if command in (F_FULLFSYNC, F_BARRIERFSYNC):
-            return os.fsync(descriptor) or 0
+            os.fsync(descriptor)
+            return 0
         if command == F_GETPATH:
             world.machine.write(argument, os.readlink(f"/proc/self/fd/{descriptor}").encode() + b"\0")
             return 0

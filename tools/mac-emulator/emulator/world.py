@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# Imported for what they register.
+from . import foundation, libc, objc_functions, security, system  # noqa: F401
 from .clock import Clock
 from .dispatch import Dispatch
 from .errors import Crash, Ended, Exited
@@ -22,11 +24,8 @@ from .log import Call, Log
 from .machine import STACK_COUNT, STACK_SIZE, STACKS, Arguments, Handler, Machine
 from .objc import Runtime
 from .registry import DATA, IMPORTS
-from .virtualization.service import Service
-
-# Imported for what they register.
-from . import foundation, libc, objc_functions, security, system  # noqa: F401
 from .virtualization import configuration, devices, identity, machine, storage  # noqa: F401
+from .virtualization.service import Service
 
 
 @dataclass

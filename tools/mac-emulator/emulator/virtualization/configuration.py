@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..foundation import set_error
@@ -26,7 +27,8 @@ ARRAYS = (
 
 kind("VZVirtualMachineConfiguration")
 properties("VZVirtualMachineConfiguration", platform="@", bootLoader="@", CPUCount="Q", memorySize="Q")
-properties("VZVirtualMachineConfiguration", **dict.fromkeys(ARRAYS, "@"))
+for array in ARRAYS:
+    properties("VZVirtualMachineConfiguration", **{array: "@"})  # type: ignore[arg-type]
 
 
 def limits(selector: str, value: int) -> None:
@@ -55,13 +57,18 @@ def auxiliary_storage(configuration: Instance) -> str | None:
     return storage["path"] if storage else None
 
 
+def folder_of(attachment: Instance) -> str:
+    """The name of the folder that an attachment's file lies in."""
+    return Path(attachment["path"]).parent.name
+
+
 def bundle(configuration: Instance) -> str:
     """The name of the folder that the first disk, or else the serial port's file, lies in."""
     for device in items(configuration, "storageDevices"):
-        return os.path.basename(os.path.dirname(device["attachment"]["path"]))
+        return folder_of(device["attachment"])
     for port in items(configuration, "serialPorts"):
         if port.get("attachment") and "path" in port["attachment"].fields:
-            return os.path.basename(os.path.dirname(port["attachment"]["path"]))
+            return folder_of(port["attachment"])
     return ""
 
 
@@ -113,7 +120,9 @@ def fault(world: World, configuration: Instance) -> str | None:
         for device in items(configuration, key):
             if device.get("attachment") is None:
                 return f"An item of {key} has no attachment."
-    addresses = [card["MACAddress"]["address"] for card in items(configuration, "networkDevices") if card.get("MACAddress")]
+    addresses = [
+        card["MACAddress"]["address"] for card in items(configuration, "networkDevices") if card.get("MACAddress")
+    ]
     if len(addresses) != len(set(addresses)):
         return "Two network devices have one MAC address."
     path = auxiliary_storage(configuration)

@@ -144,7 +144,7 @@ def _set_port(world: World, self: Instance, port: Instance | None, index: int) -
 
 @method("VZVirtioConsolePortConfigurationArray", "objectAtIndexedSubscript:", "@Q")
 def _get_port(_world: World, self: Instance, index: int) -> Instance | None:
-    return self.get(f"port{index}")
+    return self.get(f"port{index}")  # type: ignore[no-any-return]
 
 
 properties("VZVirtioConsolePortConfigurationArray", maximumPortCount="Q")

@@ -61,7 +61,7 @@ def limit(world: World) -> Instance:
 
 
 def keychain(world: World) -> Instance:
-    """macOS 15 could not make a key for the guest."""
+    """MacOS 15 could not make a key for the guest."""
     key = error_of(
         world,
         "NSOSStatusErrorDomain",

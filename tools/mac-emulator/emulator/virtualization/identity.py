@@ -1,9 +1,9 @@
 """Machine identifiers and hardware models.
 
-Their data representations are binary property lists as CoreFoundation writes them (public samples of all of them decode and
-encode again byte for byte with plistlib; high): `ECID` with an unsigned 64-bit number, `UUID` with 16 bytes, or a hardware
-model's `DataRepresentationVersion`, `PlatformVersion` and `MinimumSupportedOS`. Hosts before macOS 15 do not know
-version 2 of hardware models (tart's issues; medium).
+Their data representations are binary property lists as CoreFoundation writes them (public samples of identifiers decode
+and encode again byte for byte with plistlib; high): `ECID` with an unsigned 64-bit number, `UUID` with 16 bytes, or a
+hardware model's `DataRepresentationVersion`, `PlatformVersion` and `MinimumSupportedOS`. Hosts before macOS 15 do not
+know version 2 of hardware models (tart's issues; medium).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def decode(data: bytes) -> dict[str, Any] | None:
         return None
     try:
         value = plistlib.loads(data, fmt=plistlib.FMT_BINARY)
-    except Exception:  # noqa: BLE001: plistlib raises all sorts of errors for damaged files
+    except Exception:  # plistlib raises errors of many kinds for damaged files
         return None
     return value if isinstance(value, dict) else None
 

@@ -5,8 +5,8 @@
     running, paused --stop--> stopping --> stopped      running --request stop--> running (--> stopped by the guest)
     any --the service dies--> error
 
-Completion handlers are called once, later, on the queue; the delegate on the queue after the change. A machine is kept by
-what it is just doing, but for a stop that hangs. The configuration is copied when the machine is made.
+Completion handlers are called once, later, on the queue; the delegate on the queue after the change. A machine is kept
+by what it is just doing, but for a stop that hangs. The configuration is copied when the machine is made.
 """
 
 from __future__ import annotations
@@ -263,7 +263,9 @@ def guard(world: World, self: Instance, selector: str) -> None:
         return
     vm: Vm | None = self.get("vm")
     if vm is not None and world.dispatch.current is not vm.queue:
-        raise Crash(f"-[VZVirtualMachine {selector}] was called on {world.dispatch.label()}, not on the machine's queue")
+        raise Crash(
+            f"-[VZVirtualMachine {selector}] was called on {world.dispatch.label()}, not on the machine's queue"
+        )
 
 
 def finalize(world: World, self: Instance) -> None:

@@ -1,7 +1,8 @@
 """Files that a machine keeps its state in: auxiliary storage, UEFI variables, disks.
 
-Opening auxiliary storage does not look at the file; the validation of the configuration does (public notes of arcbox; medium).
-A disk must be readable, a multiple of 512 bytes and not empty, else it is no raw image (`VZError.invalidDiskImage`; medium).
+Opening auxiliary storage does not look at the file; the validation of the configuration does (public notes of arcbox;
+medium). A disk must be readable, a multiple of 512 bytes and not empty, else it is no raw image
+(`VZError.invalidDiskImage`; medium).
 """
 
 from __future__ import annotations
