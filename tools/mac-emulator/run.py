@@ -16,8 +16,11 @@ import time
 from pathlib import Path
 
 from emulator.image import BadImage, Image
-from scenarios import life
+from scenarios import devices, ends, identities, life, refusals, states
 from scenarios.bench import SCENARIOS, Bench, Failed, Scenario
+
+# The scenarios run in this order; each module registered its own when it was imported.
+MODULES = (life, identities, refusals, ends, states, devices)
 
 
 def attempt(image: Image, scenario: Scenario, verbose: bool) -> str | None:
@@ -32,10 +35,16 @@ def attempt(image: Image, scenario: Scenario, verbose: bool) -> str | None:
     return None
 
 
+def in_order() -> list[tuple[str, Scenario]]:
+    """All scenarios, module by module."""
+    names = [module.__name__ for module in MODULES]
+    return sorted(SCENARIOS.items(), key=lambda item: names.index(item[1].__module__))
+
+
 def run_all(image: Image, only: str, verbose: bool) -> int:
     """Runs the scenarios whose names contain `only`."""
     failures = count = 0
-    for name, scenario in SCENARIOS.items():
+    for name, scenario in in_order():
         if only not in name:
             continue
         count += 1

@@ -83,8 +83,7 @@ class Dispatch:
 
     def forget(self, address: int) -> None:
         """The last reference to a queue is gone."""
-        if self.queues.pop(address).running:
-            raise Crash("a dispatch queue was released by its own work")
+        del self.queues[address]
 
     @property
     def current(self) -> Queue | None:
@@ -133,6 +132,8 @@ class Dispatch:
             raise Hung(f"more than {LIMIT} works ran; the last one on {work.queue.label}")
         with self.world.worker() as thread:
             self._on(work.queue, lambda: self._run(work, thread.stack))
+        # Only now: work may let go of the last other reference to its own queue.
+        self.world.runtime.release(work.queue.instance)
         return True
 
     def _run(self, work: Work, stack: int) -> None:
@@ -143,7 +144,6 @@ class Dispatch:
         with self.world.runtime.pool():
             work.run()
         machine.set_register_stack(before)
-        self.world.runtime.release(work.queue.instance)
 
     def _on(self, queue: Queue, run: Callable[[], object]) -> None:
         queue.running = not queue.concurrent

@@ -197,6 +197,13 @@ def _class_responds(world: World, a: list[int]) -> int:
     return int(world.runtime.responds(world.runtime.class_at(a[0]), world.runtime.selector(a[1])))
 
 
+@imported("_class_getInstanceMethod")
+def _instance_method(world: World, a: list[int]) -> int:
+    # Only whether there is one can be asked: release builds do not look at its types.
+    found = world.runtime.responds(world.runtime.class_at(a[0]), world.runtime.selector(a[1]))
+    return world.runtime.constant("method") if found else 0
+
+
 @imported("_objc_getProtocol")
 def _protocol(world: World, a: list[int]) -> int:
     name = world.machine.string(a[0])

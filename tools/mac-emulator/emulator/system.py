@@ -374,7 +374,7 @@ def _closedir(world: World, a: list[int]) -> int:
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK = 0, 1, 2, 3, 4, 7, 8
 F_FULLFSYNC, F_GETPATH, F_DUPFD_CLOEXEC, F_SETNOSIGPIPE, F_OFD_SETLK, F_OFD_GETLK = 51, 50, 67, 73, 90, 92
 F_BARRIERFSYNC = 85
-FIONBIO = 0x8004667E
+FIONBIO, FIOCLEX = 0x8004667E, 0x20006601
 
 
 @imported("_fcntl")
@@ -455,6 +455,8 @@ def _flock(world: World, a: list[int]) -> int:
 @imported("_ioctl")
 def _ioctl(world: World, a: list[int]) -> int:
     descriptor = world.files.host(signed32(a[0]))
+    if a[1] & 0xFFFF_FFFF == FIOCLEX:
+        return 0
     if a[1] & 0xFFFF_FFFF != FIONBIO:
         # What is asked of terminals: there is none.
         return world.fail(25)

@@ -53,13 +53,12 @@ class Run:
         return self.out.splitlines()
 
     def says(self, *texts: str) -> Run:
-        """The texts are parts of lines of the output, in this order."""
-        left = iter(self.lines)
+        """The texts are in the output, one after the other."""
+        at = 0
         for text in texts:
-            check(
-                any(text in line for line in left),
-                f"`{text}` was not printed, or not in its place:\n{self.out}{self.err}",
-            )
+            found = self.out.find(text, at)
+            check(found >= 0, f"`{text}` was not printed, or not in its place:\n{self.out}{self.err}")
+            at = found + len(text)
         return self
 
     def never_says(self, *texts: str) -> Run:

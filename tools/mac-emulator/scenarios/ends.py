@@ -24,8 +24,8 @@ def a_crash_of_the_service_is_a_failure(bench: Bench) -> None:
     """The framework's error is told before the end, and the objects are let go of."""
     bench.mac("vm")
     bench.guest("vm", Guest(crashes_after=3))
-    run = bench.run(*UP, "wait vm ended").says("incident: Machine", "vm phase ended: internal_error")
-    run.says("VZError 1").noted("vm: deallocated", 1)
+    run = bench.run(*UP, "wait vm ended").says("incident: Machine", "VZError 1", "vm phase ended: crashed")
+    run.noted("vm: deallocated", 1)
 
 
 @scenario
@@ -91,10 +91,11 @@ def an_end_is_told_once(bench: Bench) -> None:
 
 @scenario
 def a_kill_in_the_start_ends_it(bench: Bench) -> None:
-    """The machine is switched off as soon as it can be."""
+    """The machine is switched off as soon as it can be, and the end is told when it is off and let go of."""
     bench.mac("vm")
     run = bench.run("vm vm @vm", "start vm", "run 0.1", "kill vm", "wait vm ended 60")
-    run.never_says("vm phase running").noted("vm: deallocated", 1)
+    run.never_says("vm phase running").noted("vm: stopped", 1).noted("vm: deallocated", 1)
+    run.says("vm event exited: Code(0)", "vm phase ended: killed")
     check(bench.host.slots_taken == 0, "a slot was kept")
 
 

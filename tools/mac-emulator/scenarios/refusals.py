@@ -82,7 +82,7 @@ def a_lock_that_outlives_its_machine_is_waited_for(bench: Bench) -> None:
     bench.host.lock_outlives = 8
     life = ("start mac", "wait mac running 60", "kill mac", "wait mac ended")
     run = bench.run("vm mac @mac", *life, *life)
-    run.says("phase ended: killed", "phase running", "phase ended: killed").noted("validation", 4)
+    run.says("phase ended: killed", "phase running", "phase ended: killed").noted("validation", 6)
 
 
 @scenario
