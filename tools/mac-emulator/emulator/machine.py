@@ -80,9 +80,10 @@ class Machine:
     # Registers. Unicorn's own functions take 7 µs a register; its library called directly, less than one.
 
     def _prepare_registers(self) -> None:
-        count = 8
+        numbers = [*(arm.UC_ARM64_REG_X0 + index for index in range(8)), arm.UC_ARM64_REG_LR]
+        count = len(numbers)
         self._values = (ctypes.c_uint64 * count)()
-        self._ids = (ctypes.c_int * count)(*[arm.UC_ARM64_REG_X0 + index for index in range(count)])
+        self._ids = (ctypes.c_int * count)(*numbers)
         base = ctypes.addressof(self._values)
         self._pointers = (ctypes.c_void_p * count)(*[base + 8 * index for index in range(count)])
         self._one = ctypes.c_uint64()
@@ -204,6 +205,11 @@ class Machine:
         room = max(16, 1 << (size - 1).bit_length()) if size < PAGE else -(-size // PAGE) * PAGE
         self._free.setdefault(room, []).append(address)
 
+    @property
+    def blocks_in_use(self) -> int:
+        """How many blocks of the heap were not given back."""
+        return len(self._sizes)
+
     def size_of(self, address: int) -> int:
         """The size that a block was asked for."""
         if address not in self._sizes:
@@ -241,9 +247,8 @@ class Machine:
 
     def _trap(self, _uc: Uc, address: int, _size: int, _data: object) -> None:
         self.calls += 1
-        uclib.uc_reg_read_batch(self._handle, self._ids, self._pointers, 8)
-        arguments = self._values[:]
-        link = self.register(arm.UC_ARM64_REG_LR)
+        uclib.uc_reg_read_batch(self._handle, self._ids, self._pointers, 9)
+        *arguments, link = self._values
         self._moved = False
         try:
             result = self.handlers[(address - TRAPS) // SLOT](arguments)

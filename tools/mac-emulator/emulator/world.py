@@ -7,6 +7,7 @@ Fakes register themselves in tables when their modules are imported: `IMPORTS` h
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class Result:
     # Why it did not end by itself.
     failure: Ended | None
     log: Log
+    # How many objects were alive at the end, by class; blocks are counted as `block`, memory as `memory`.
+    alive: Counter[str]
 
 
 class World:
@@ -164,7 +167,13 @@ class World:
         finally:
             self.host.end_process(self)
             out, err = self.files.finish()
-        return Result(status, out, err, failure, self.log)
+        return Result(status, out, err, failure, self.log, self.alive())
+
+    def alive(self) -> Counter[str]:
+        """Counts what was not given back."""
+        alive = Counter(instance.kind for instance in self.runtime.objects.values())
+        alive.update(block=len(self.runtime.blocks.counts), memory=self.machine.blocks_in_use)
+        return alive
 
 
 def run(binary: Path, host: Host, commands: str = "", arguments: list[str] | None = None) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import plistlib
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,8 @@ class Run:
     out: str
     err: str
     log: Log
+    # What was not given back: objects by class, `block`, `memory`.
+    alive: Counter[str]
 
     @property
     def lines(self) -> list[str]:
@@ -155,7 +158,7 @@ class Bench:
         result = world.run()
         if result.failure is not None:
             raise Failed(f"{result.failure}\n{result.out}{result.err}")
-        run = Run(result.status if result.status is not None else -1, result.out, result.err, result.log)
+        run = Run(result.status if result.status is not None else -1, result.out, result.err, result.log, result.alive)
         check(run.status == status, f"exit status {run.status}, not {status}:\n{run.out}{run.err}")
         return run
 

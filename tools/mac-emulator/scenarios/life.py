@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emulator.host import Guest
 
-from .bench import QUEUE, Bench, check, scenario
+from .bench import MODEL_1, QUEUE, Bench, check, scenario
 
 WHOLE_LIFE = (
     "entitlement", "supported", "vm planted @planted", "start planted", "wait planted running", "pause planted",
@@ -70,6 +70,42 @@ def a_guest_starts_again_after_its_end(bench: Bench) -> None:
     run = bench.run("vm mac @mac", *life, *life)
     run.says("phase running", "phase ended: killed", "phase running", "phase ended: killed")
     run.noted("mac: deallocated", 2)
+
+
+@scenario
+def lives_leave_nothing_behind(bench: Bench) -> None:
+    """Objects, completion handlers, memory: after more lives there is no more of them than after fewer."""
+    bench.mac("mac")
+    bench.linux("web")
+    life = [
+        *("vm mac @mac", "vm web @web", "start mac", "start web", "wait mac running", "wait web running", "pause web"),
+        *(
+            "wait web paused",
+            "stop mac 1",
+            "kill web",
+            "wait mac ended",
+            "wait web ended",
+            "drop mac",
+            "drop web",
+            "run 1",
+        ),
+    ]
+    few, many = bench.run(*life * 2), bench.run(*life * 5)
+    left = {kind: count for kind, count in many.alive.items() if kind.startswith(("VZ", "Selfsame", "block"))}
+    check(not any(left.values()), f"these were left: {left}")
+    grown = {kind: count - few.alive[kind] for kind, count in many.alive.items() if count > few.alive[kind]}
+    check(not grown, f"three lives more left more behind: {grown}")
+
+
+@scenario
+def a_guest_lives_on_every_supported_macos(bench: Bench) -> None:
+    """No selector or class is used that the older ones lack. The emulator ends a program that does."""
+    bench.mac("planted", model=MODEL_1)
+    bench.linux("web")
+    for version in (13, 14, 15, 26):
+        bench.host.macos = version
+        bench.run(*WHOLE_LIFE).says("planted phase running", "planted phase ended")
+        bench.run("vm web @web", "start web", "wait web running", "kill web", "wait web ended").says("web phase ended")
 
 
 @scenario

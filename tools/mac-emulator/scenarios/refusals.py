@@ -7,6 +7,7 @@ import os
 import time
 
 from emulator.clock import SECOND
+from emulator.image import BadImage, Image
 
 from .bench import MODEL_1, Bench, check, scenario
 
@@ -16,6 +17,20 @@ def lock(path: os.PathLike[str]) -> int:
     descriptor = os.open(path, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
+
+
+@scenario
+def a_program_changed_after_signing_is_not_run(bench: Bench) -> None:
+    """As macOS would kill it."""
+    changed = bytearray(bench.image.data)
+    changed[len(changed) // 2] ^= 1
+    (bench.folder / "changed").write_bytes(changed)
+    try:
+        Image.read(bench.folder / "changed")
+    except BadImage as error:
+        check("changed after signing" in str(error), str(error))
+    else:
+        check(False, "the changed program was accepted")
 
 
 @scenario

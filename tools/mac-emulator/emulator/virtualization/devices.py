@@ -77,7 +77,6 @@ def _display(_world: World, self: Instance, width: int, height: int, density: in
 # Network.
 
 kind("VZMACAddress", plain=False)
-kind("VZNetworkDevice", plain=False)
 
 
 @method("VZMACAddress", "initWithString:", "!@")

@@ -117,13 +117,14 @@ class Vm:
 
     def tell(self, selector: str, *arguments: Instance) -> None:
         """Sends the delegate a message, if there is one that has the method."""
-        delegate = self.instance.get("delegate")
-        if not delegate or delegate not in self.world.runtime.objects:
+        delegate: Instance | None = self.instance.get("delegate")
+        # The reference is weak: a delegate that is gone has no count.
+        if delegate is None or delegate.count == 0:
             return
-        target = self.world.runtime.at(delegate)
-        if any(selector in class_.implementations for class_ in target.class_.chain()):
+        if any(selector in class_.implementations for class_ in delegate.class_.chain()):
             self.service.note(f"delegate {selector}")
-            self.world.runtime.send(delegate, selector, [self.instance.address, *[a.address for a in arguments]])
+            values = [self.instance.address, *[argument.address for argument in arguments]]
+            self.world.runtime.send(delegate.address, selector, values)
 
     def guest_powered_off(self) -> None:
         """The guest switched its machine off."""
@@ -149,7 +150,7 @@ class Vm:
             return
         reason = "The network attachment was disconnected."
         error = self.world.runtime.autorelease(errors.vz_error(self.world, errors.NETWORK, reason))
-        device = self.world.runtime.temporary("VZNetworkDevice")
+        device = self.world.runtime.temporary("VZNetworkDevice", vm=self)
         self.tell("virtualMachine:networkDevice:attachmentWasDisconnectedWithError:", device, error)
 
     # Operations.
@@ -258,14 +259,12 @@ class Vm:
 
 
 def guard(world: World, self: Instance, selector: str) -> None:
-    """Ends the program when it touches a machine off its queue."""
+    """Ends the program when it touches a machine or a device of one off its queue."""
     if selector in ANYWHERE:
         return
     vm: Vm | None = self.get("vm")
     if vm is not None and world.dispatch.current is not vm.queue:
-        raise Crash(
-            f"-[VZVirtualMachine {selector}] was called on {world.dispatch.label()}, not on the machine's queue"
-        )
+        raise Crash(f"-[{self.kind} {selector}] was called on {world.dispatch.label()}, not on the machine's queue")
 
 
 def finalize(world: World, self: Instance) -> None:
@@ -283,6 +282,7 @@ def finalize(world: World, self: Instance) -> None:
 
 vz = kind("VZVirtualMachine", plain=False)
 vz.guard, vz.finalize = guard, finalize
+kind("VZNetworkDevice", plain=False).guard = guard
 
 
 @method("+VZVirtualMachine", "isSupported", "B")
@@ -325,20 +325,21 @@ can("canStop", RUNNING, PAUSED)
 can("canRequestStop", RUNNING)
 
 
-@method("VZVirtualMachine", "setDelegate:", "v*")
-def _set_delegate(_world: World, self: Instance, delegate: int) -> None:
-    # Weak: a delegate that is gone is told nothing.
+@method("VZVirtualMachine", "setDelegate:", "v@")
+def _set_delegate(_world: World, self: Instance, delegate: Instance | None) -> None:
+    # Weak: not held.
     self.fields["delegate"] = delegate
 
 
-@method("VZVirtualMachine", "delegate", "*")
-def _delegate(_world: World, self: Instance) -> int:
-    return int(self.get("delegate", 0))
+@method("VZVirtualMachine", "delegate", "@")
+def _delegate(_world: World, self: Instance) -> Instance | None:
+    delegate: Instance | None = self.get("delegate")
+    return delegate if delegate is not None and delegate.count else None
 
 
 @method("VZVirtualMachine", "networkDevices", "$")
 def _network_devices(world: World, self: Instance) -> Instance:
-    devices = [world.runtime.temporary("VZNetworkDevice") for _ in range(self["vm"].cards)]
+    devices = [world.runtime.temporary("VZNetworkDevice", vm=self["vm"]) for _ in range(self["vm"].cards)]
     return array_of(world, devices)
 
 

@@ -51,7 +51,6 @@ class Service:
         self.world = world
         self.vm = vm
         self.guest = world.host.guest(vm.bundle)
-        self.queue = world.dispatch.create(f"guest of {vm.bundle}")
         self.lock: Lock | None = None
         self.has_slot = False
         # Counts starts and ends, so that what was planned for one run of the guest does not meet the next.
@@ -95,7 +94,9 @@ class Service:
         delay = self.world.host.lock_outlives
         if delay:
             self.leftover = lock
-            self.world.dispatch.submit(self.queue, self._release_leftover, int(delay * SECOND))
+            queue = self.world.dispatch.create(f"service of {self.vm.bundle}")
+            self.world.dispatch.submit(queue, self._release_leftover, int(delay * SECOND))
+            self.world.runtime.release(queue.instance)
         else:
             lock.release()
 
