@@ -101,6 +101,19 @@ def a_lock_that_outlives_its_machine_is_waited_for(bench: Bench) -> None:
 
 
 @scenario
+def a_lock_that_only_the_start_meets_is_waited_for(bench: Bench) -> None:
+    """Another tool locks the file after the validation, for 3 s: the machine is let go of and made anew."""
+    storage = bench.mac("mac") / "AuxiliaryStorage"
+    world = bench.world("vm mac @mac", "start mac", "wait mac running 60", "kill mac", "wait mac ended")
+    other = world.dispatch.create("another tool")
+    held: list[int] = []
+    world.dispatch.submit(other, lambda: held.append(lock(storage)), SECOND // 5)
+    world.dispatch.submit(other, lambda: os.close(held[0]), 3 * SECOND)
+    run = bench.finish(world).says("phase running", "phase ended: killed").never_says("start failed")
+    run.sent("VZVirtualMachine", "startWithCompletionHandler:", 2).noted("mac: deallocated", 2)
+
+
+@scenario
 def two_bundles_in_one_process_exclude_each_other_by_their_storage(bench: Bench) -> None:
     """The same bundle under two names: the second start is refused, the first goes on."""
     bench.mac("mac")

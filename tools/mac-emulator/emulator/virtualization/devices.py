@@ -64,7 +64,8 @@ def _linux(world: World, self: Instance, url: Instance) -> Instance:
 
 # Displays.
 
-kind("VZMacGraphicsDisplayConfiguration", plain=False)
+kind("VZGraphicsDisplayConfiguration", plain=False)
+kind("VZMacGraphicsDisplayConfiguration", "VZGraphicsDisplayConfiguration", plain=False)
 properties("VZMacGraphicsDisplayConfiguration", widthInPixels="q", heightInPixels="q", pixelsPerInch="q")
 
 

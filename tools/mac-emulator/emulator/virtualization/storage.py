@@ -29,8 +29,12 @@ kind("VZStorageDeviceConfiguration", plain=False)
 kind("VZVirtioBlockDeviceConfiguration", "VZStorageDeviceConfiguration", plain=False)
 kind("VZUSBMassStorageDeviceConfiguration", "VZStorageDeviceConfiguration", plain=False, since=13)
 kind("VZNVMExpressControllerDeviceConfiguration", "VZStorageDeviceConfiguration", plain=False, since=14)
-properties("VZStorageDeviceConfiguration", attachment="@")
 properties("VZVirtioBlockDeviceConfiguration", blockDeviceIdentifier="@")
+
+
+@method("VZStorageDeviceConfiguration", "attachment", "@")
+def _attachment(_world: World, self: Instance) -> Instance:
+    return self["attachment"]  # type: ignore[no-any-return]
 
 
 @method("VZMacAuxiliaryStorage", "initWithURL:", "!@", since=13)
