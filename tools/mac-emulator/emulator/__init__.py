@@ -5,7 +5,7 @@ The program's own instructions run in Unicorn; every function it imports is answ
     image       loads the file: segments, fixups, signature, entitlements
     machine     memory, registers, traps, calls into the program
     world       one emulated process: the machine and all fakes together
-    system, files, clock    libSystem
+    libc, system, native    libSystem
     dispatch    queues and timers over a virtual clock
     objc, blocks            the Objective-C runtime
     foundation, security    Foundation, CoreFoundation, SecTask

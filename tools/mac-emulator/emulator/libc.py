@@ -13,7 +13,7 @@ from .registry import imported, signed32, variable
 if TYPE_CHECKING:
     from .world import World
 
-# Memory.
+# Memory; `native` has more of it.
 
 
 @imported("_malloc", "_valloc")
@@ -53,8 +53,8 @@ def _posix_memalign(world: World, a: list[int]) -> int:
     return 0
 
 
-@imported("_memcpy", "_memmove")
-def _memcpy(world: World, a: list[int]) -> int:
+@imported("_memmove")
+def _memmove(world: World, a: list[int]) -> int:
     world.machine.write(a[0], world.machine.read(a[1], a[2]))
     return a[0]
 
@@ -68,12 +68,6 @@ def _memset(world: World, a: list[int]) -> int:
 @imported("_bzero")
 def _bzero(world: World, a: list[int]) -> None:
     world.machine.write(a[0], bytes(a[1]))
-
-
-@imported("_memcmp", "_bcmp")
-def _memcmp(world: World, a: list[int]) -> int:
-    one, two = world.machine.read(a[0], a[2]), world.machine.read(a[1], a[2])
-    return (one > two) - (one < two)
 
 
 @imported("_memchr")

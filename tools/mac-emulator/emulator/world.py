@@ -23,6 +23,7 @@ from .host import Host
 from .image import Image
 from .log import Call, Log
 from .machine import STACK_COUNT, STACK_SIZE, STACKS, Arguments, Handler, Machine
+from .native import NATIVE, place
 from .objc import Runtime
 from .registry import DATA, IMPORTS
 from .virtualization import configuration, devices, identity, machine, storage  # noqa: F401
@@ -85,6 +86,8 @@ class World:
     def _resolve(self, name: str) -> int:
         if name in DATA:
             return self.data(name)
+        if name in NATIVE:
+            return place(self.machine, name)
         function = IMPORTS.get(name)
         return self.machine.trap(name, self._handler(function) if function else self.machine.missing(name))
 
