@@ -128,7 +128,8 @@ fn sample(kind: Kind, index: u64) -> Result<Identity> {
     Ok(match kind {
         Kind::Mac => Identity::Mac(Ecid::new(mixed)),
         Kind::Generic => {
-            let uuid = uuid::Uuid::from_u64_pair(mixed, mixed.rotate_left(17));
+            // The two halves differ always: a UUID of ones only means "not set" to firmware, and is refused.
+            let uuid = uuid::Uuid::from_u64_pair(mixed, !mixed);
             Identity::Generic(GenericId::try_from(uuid)?)
         }
     })
