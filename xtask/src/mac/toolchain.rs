@@ -168,6 +168,9 @@ pub(super) fn cargo(work: &Workshop, subcommand: &str) -> Command {
         link_argument(SDK),
         // `libc` asks for libiconv, of which nothing is used.
         link_argument("-dead_strip_dylibs"),
+        // Classes are looked up at run time, so nothing shows the linker that Foundation is needed.
+        link_argument("-needed_framework"),
+        link_argument("Foundation"),
         // Stripped by the linker: rustc would run `rust-objcopy`, which Debian's package has not.
         link_argument("-S"),
         link_argument("-x"),
