@@ -29,7 +29,7 @@ pub(super) const PROGRAMS: [Program; 2] = [DRIVE, SELFSAME];
 /// The step `clippy`.
 pub(super) fn clippy(work: &Workshop) -> Result<String> {
     let mut command = cargo(work, "clippy");
-    command.args(["--quiet", "--workspace", "--", "-D", "warnings"]);
+    command.args(["--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     whole::output(&mut command)?;
     Ok("no warning in the workspace".to_owned())
 }

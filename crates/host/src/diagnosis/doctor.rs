@@ -8,11 +8,15 @@ use selfsame_machine::identity::Severity;
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use serde::Serialize;
 
+use super::back_ends;
 use crate::bundle::{Bundle, name_of};
 use crate::context::Context;
 use crate::library::{VmState, folders_in};
 use crate::lock::PlaceSource;
 use crate::supervisor::{RunNames, RunRecord};
+
+/// What complaints about no VM are about.
+pub(super) const HOST: &str = "host";
 
 /// How much a complaint weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -39,11 +43,11 @@ pub struct Complaint {
     pub hints: Vec<Hint>,
 }
 
-fn complaint(weight: Weight, about: &str, text: impl Into<String>, hints: Vec<Hint>) -> Complaint {
+pub(super) fn complaint(weight: Weight, about: &str, text: impl Into<String>, hints: Vec<Hint>) -> Complaint {
     Complaint { weight, about: about.to_owned(), text: text.into(), hints }
 }
 
-fn from_report(weight: Weight, about: &str, report: Report) -> Complaint {
+pub(super) fn from_report(weight: Weight, about: &str, report: Report) -> Complaint {
     let text = std::iter::once(report.message).chain(report.causes).collect::<Vec<_>>().join(": ");
     complaint(weight, about, text, report.hints)
 }
@@ -51,7 +55,6 @@ fn from_report(weight: Weight, about: &str, report: Report) -> Complaint {
 /// Checks what all VMs of this host need.
 #[must_use]
 pub fn check_host(context: &Context) -> Vec<Complaint> {
-    const HOST: &str = "host";
     let mut found = Vec::new();
     match context.store_for_reading() {
         Ok(store) => match store.check() {
@@ -77,19 +80,7 @@ pub fn check_host(context: &Context) -> Vec<Complaint> {
             vec![Hint::run("go back", "unset SELFSAME_LOCK_DIR")],
         ));
     }
-    match context.installation() {
-        Ok(installation) if !installation.sandbox => found.push(complaint(
-            Weight::Note,
-            HOST,
-            format!("`{}` was built without its sandbox", installation.binary.display()),
-            Vec::new(),
-        )),
-        Ok(_) => {}
-        Err(report) => found.push(from_report(Weight::Error, HOST, report)),
-    }
-    if let Err(error) = context.firmware() {
-        found.push(from_report(Weight::Warning, HOST, error.into()));
-    }
+    found.extend(back_ends::check(context));
     found.extend(orphans(context));
     found
 }

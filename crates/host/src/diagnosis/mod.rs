@@ -1,5 +1,6 @@
 //! What is wrong, or stands in the way, found out without taking or changing anything.
 
+mod back_ends;
 mod doctor;
 mod why;
 

@@ -175,19 +175,8 @@ impl Walk {
     }
 
     fn backend(&mut self, context: &Context) {
-        let (finding, text) = match context.installation() {
-            Ok(installation) => {
-                let choice = context.accelerator(None);
-                let accelerator = format!("{} ({})", choice.accelerator.text(), choice.reason);
-                (
-                    Finding::Free,
-                    format!(
-                        "QEMU {} at `{}`, {accelerator}",
-                        installation.version,
-                        installation.binary.display()
-                    ),
-                )
-            }
+        let (finding, text) = match super::back_ends::chosen(context) {
+            Ok(text) => (Finding::Free, text),
             Err(report) => {
                 self.hints.extend(report.hints);
                 (Finding::Blocked, report.message)

@@ -191,8 +191,7 @@ impl Machine {
             _ if end_wanted => self.cut_power(on),
             Begin::Boot { paused: false } => self.tell(BackendEvent::Ready { paused: false }),
             Begin::Restore { .. } => self.tell(BackendEvent::Ready { paused: true }),
-            // The framework has no start that stands still: the guest's processors have run for a moment.
-            Begin::Boot { paused: true } => self.order_pause(on, BackendEvent::Ready { paused: true }),
+            Begin::Boot { paused: true } => self.stand_still_at_first(on),
         }
     }
 
@@ -213,13 +212,22 @@ impl Machine {
 
     // --- Running ---
 
-    pub(super) fn pause(self: &Arc<Self>, on: &OnQueue<'_>) {
-        self.order_pause(on, BackendEvent::Paused);
+    /// The framework has no start that stands still: the guest's processors have run for a moment.
+    fn stand_still_at_first(self: &Arc<Self>, on: &OnQueue<'_>) {
+        let handler = self.handler(|machine, _, outcome| {
+            let paused = outcome.is_ok();
+            if let Err(link) = outcome {
+                machine.incident(IncidentKind::Order, format!("it could not be paused: {link}"));
+            }
+            machine.tell(BackendEvent::Ready { paused });
+        });
+        // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
+        self.with_vm(on, |vm| unsafe { vm.pauseWithCompletionHandler(&handler) });
     }
 
-    fn order_pause(self: &Arc<Self>, on: &OnQueue<'_>, then: BackendEvent) {
-        let handler = self.tell_when_done("paused", then);
-        // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
+    pub(super) fn pause(self: &Arc<Self>, on: &OnQueue<'_>) {
+        let handler = self.tell_when_done("paused", BackendEvent::Paused);
+        // SAFETY: as above.
         self.with_vm(on, |vm| unsafe { vm.pauseWithCompletionHandler(&handler) });
     }
 
