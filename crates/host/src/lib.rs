@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod bundle;
+pub mod capacity;
 pub mod config;
 pub mod context;
 pub mod diagnosis;

@@ -106,6 +106,7 @@ codes! {
     VmNotFound "vm.not_found" => NotFound, "No such VM";
     VmExists "vm.exists" => Already, "The name is taken";
     VmRunning "vm.running" => Already, "The VM runs already";
+    VmProtected "vm.protected" => Refused, "The VM is protected";
     VmStartFailed "vm.start_failed" => Failed, "The VM did not start";
     VmFailed "vm.failed" => Failed, "The VM ended by a failure";
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";

@@ -298,6 +298,7 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         memory: new.memory,
         mac_address: Some(new.mac_address),
         machine: None,
+        protected: false,
         boot,
         disks: Some(
             disk.into_iter()

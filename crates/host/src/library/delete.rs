@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
+use selfsame_machine::spec::says_protected;
 
 use super::find::find;
-use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, PARTS, SPEC, name_of};
+use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, Named, PARTS, SPEC, name_of};
 use crate::context::Context;
-use crate::files::FileError;
+use crate::files::{FileError, read_bounded};
 use crate::lock::{Attempt, Claim, FolderLock, Note, Subject};
 use crate::store::NewEvent;
 use crate::time::Time;
@@ -41,6 +42,39 @@ impl Problem for InUse {
             Hint::run("stop it first", format!("selfsame stop {}", shell_word(&self.name))),
             Hint::run("or see who uses it", format!("selfsame why {}", shell_word(&self.name))),
         ]
+    }
+}
+
+/// Its `vm.toml` says that it stays.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} is protected")]
+pub(super) struct Protected {
+    pub(super) name: Named,
+}
+
+impl Problem for Protected {
+    fn code(&self) -> Code {
+        Code::VmProtected
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        vec![Hint::run(
+            "lift the protection, if it is to be deleted",
+            format!("selfsame protect --off {}", self.name.word),
+        )]
+    }
+}
+
+/// Whether a VM is kept from being deleted. A mistake in its `vm.toml` lifts nothing; without the file nothing protects.
+///
+/// # Errors
+/// When the file is there and cannot be read: then nobody knows.
+pub(super) fn is_protected(folder: &Path) -> Result<bool, FileError> {
+    let path = folder.join(SPEC);
+    match read_bounded(&path, 64 * 1024) {
+        Ok(bytes) => Ok(says_protected(&String::from_utf8_lossy(&bytes))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::failed("read", &path)(error)),
     }
 }
 
@@ -144,7 +178,7 @@ pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Re
 /// name is removed by the next one that deletes there.
 ///
 /// # Errors
-/// When something of it runs, or a step fails.
+/// When something of it runs, it is protected, or a step fails.
 pub fn delete(context: &Context, folder: &Path, now: Time) -> Result<Deleted, Report> {
     let name = name_of(folder);
     let failed = |path: &Path| FileError::failed("delete", path);
@@ -154,6 +188,9 @@ pub fn delete(context: &Context, folder: &Path, now: Time) -> Result<Deleted, Re
     let Attempt::Taken(_claim) = claim else { return Err(InUse { name }.into()) };
     if !lock.try_lock().map_err(failed(folder))? {
         return Err(InUse { name }.into());
+    }
+    if is_protected(folder)? {
+        return Err(Protected { name: context.named(folder) }.into());
     }
     let parent = folder.parent().unwrap_or(folder);
     let doomed = parent.join(format!(".selfsame-deleted-{}", lock.key()));

@@ -3,6 +3,7 @@
 //! **The folder is the VM.** The store only remembers what was read, keyed by folder and by what `stat` said of the small
 //! files; a folder that was put, changed or copied by hand is seen by the next command.
 
+pub mod change;
 mod create;
 mod delete;
 mod find;

@@ -14,8 +14,10 @@ mod identity;
 mod list;
 mod man;
 mod overview;
+mod protect;
 mod request;
 mod run;
+mod set;
 mod supervise;
 mod usage;
 mod version;
@@ -57,6 +59,8 @@ Everyday:
   resume      Let paused guests go on
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
+  set         Change what a VM is made of
+  protect     Keep VMs from being deleted
   delete      Delete VMs with their disks (also `rm`)
   why         Explain what stands in the way of a start
   events      Show what happened
@@ -102,6 +106,8 @@ enum Command {
     List(list::Arguments),
     #[command(visible_alias = "inspect")]
     Get(get::Arguments),
+    Set(set::Arguments),
+    Protect(protect::Arguments),
     #[command(visible_alias = "rm")]
     Delete(delete::Arguments),
     Why(why::Arguments),
@@ -157,6 +163,8 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),
         Command::List(arguments) => list::run(&context()?, &global, &arguments),
         Command::Get(arguments) => get::run(&context()?, &global, &arguments),
+        Command::Set(arguments) => set::run(&context()?, &global, &arguments),
+        Command::Protect(arguments) => protect::run(&context()?, &global, &arguments),
         Command::Delete(arguments) => delete::run(&context()?, &global, &arguments),
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),

@@ -24,6 +24,8 @@ fn help_is_grouped_by_what_the_commands_are_for() {
       resume      Let paused guests go on
       list        Show the VMs (also `ls`, `ps`)
       get         Show one VM with all that is known of it (also `inspect`)
+      set         Change what a VM is made of
+      protect     Keep VMs from being deleted
       delete      Delete VMs with their disks (also `rm`)
       why         Explain what stands in the way of a start
       events      Show what happened

@@ -3,6 +3,7 @@
 //! status, and the next try works.
 
 mod bundle;
+mod changes;
 mod copies;
 mod deletion;
 mod disk_full;
