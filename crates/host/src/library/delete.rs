@@ -8,11 +8,12 @@ use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use selfsame_machine::spec::says_protected;
 
-use super::find::find;
+use super::find::find_unlinked;
+use super::state::hold_stopped;
 use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, Named, PARTS, SPEC, name_of};
 use crate::context::Context;
 use crate::files::{FileError, read_bounded};
-use crate::lock::{Attempt, Claim, FolderLock, Note, Subject};
+use crate::lock::FolderLock;
 use crate::store::NewEvent;
 use crate::time::Time;
 
@@ -78,28 +79,6 @@ pub(super) fn is_protected(folder: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// The name stands for a folder elsewhere.
-#[derive(Debug, thiserror::Error)]
-#[error("`{}` is a link to `{}`, and deleting through a link destroys what it leads to", link.display(), folder.display())]
-struct Linked {
-    link: PathBuf,
-    folder: PathBuf,
-}
-
-impl Problem for Linked {
-    fn code(&self) -> Code {
-        Code::RequestDenied
-    }
-
-    fn hints(&self) -> Vec<Hint> {
-        let word = |path: &Path| shell_word(&path.to_string_lossy()).into_owned();
-        vec![
-            Hint::run("remove the link alone", format!("rm {}", word(&self.link))),
-            Hint::run("or delete the VM itself", format!("selfsame delete {}", word(&self.folder))),
-        ]
-    }
-}
-
 /// The folder holds something else than a VM.
 #[derive(Debug, thiserror::Error)]
 enum NotOurs {
@@ -158,16 +137,7 @@ fn check_ours(context: &Context, folder: &Path) -> Result<(), Report> {
 /// # Errors
 /// When there is none, the argument is a link to it, or it holds something else than a VM.
 pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Report> {
-    let folder = find(context, argument)?;
-    let mut named = context.home.vms().join(argument).into_os_string();
-    named.push(format!(".{EXTENSION}"));
-    let written = [PathBuf::from(argument), PathBuf::from(named), context.home.vms().join(argument)];
-    for link in written {
-        let leads_here = || link.canonicalize().is_ok_and(|target| target == folder);
-        if link.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) && leads_here() {
-            return Err(Linked { link, folder }.into());
-        }
-    }
+    let folder = find_unlinked(context, argument, "delete", |folder| format!("selfsame delete {folder}"))?;
     check_ours(context, &folder)?;
     Ok(folder)
 }
@@ -182,13 +152,7 @@ pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Re
 pub fn delete(context: &Context, folder: &Path, now: Time) -> Result<Deleted, Report> {
     let name = name_of(folder);
     let failed = |path: &Path| FileError::failed("delete", path);
-    let lock = FolderLock::open(folder).map_err(failed(folder))?;
-    let note = Note { pid: std::process::id(), folder: folder.to_string_lossy().into_owned() };
-    let claim = Claim::attempt(&context.locks()?, &Subject::Supervisor(lock.key()), &note)?;
-    let Attempt::Taken(_claim) = claim else { return Err(InUse { name }.into()) };
-    if !lock.try_lock().map_err(failed(folder))? {
-        return Err(InUse { name }.into());
-    }
+    let Some((lock, _claim)) = hold_stopped(context, folder)? else { return Err(InUse { name }.into()) };
     if is_protected(folder)? {
         return Err(Protected { name: context.named(folder) }.into());
     }

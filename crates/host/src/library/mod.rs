@@ -11,6 +11,7 @@ mod fresh;
 mod identities;
 mod index;
 mod list;
+mod rename;
 mod state;
 
 pub use create::{Created, DiskSource, NewBoot, NewVm, create};
@@ -20,4 +21,5 @@ pub use fresh::{FreshError, fresh_identity, fresh_mac};
 pub use identities::{ArgumentProblem, Known, read_identifier, resolve};
 pub use index::{folders_in, refresh};
 pub use list::{Listed, list};
+pub use rename::{Renamed, rename};
 pub use state::VmState;

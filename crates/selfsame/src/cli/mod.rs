@@ -15,6 +15,7 @@ mod list;
 mod man;
 mod overview;
 mod protect;
+mod rename;
 mod request;
 mod run;
 mod set;
@@ -60,6 +61,7 @@ Everyday:
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
   set         Change what a VM is made of
+  rename      Give a VM another name
   protect     Keep VMs from being deleted
   delete      Delete VMs with their disks (also `rm`)
   why         Explain what stands in the way of a start
@@ -107,6 +109,7 @@ enum Command {
     #[command(visible_alias = "inspect")]
     Get(get::Arguments),
     Set(set::Arguments),
+    Rename(rename::Arguments),
     Protect(protect::Arguments),
     #[command(visible_alias = "rm")]
     Delete(delete::Arguments),
@@ -164,6 +167,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::List(arguments) => list::run(&context()?, &global, &arguments),
         Command::Get(arguments) => get::run(&context()?, &global, &arguments),
         Command::Set(arguments) => set::run(&context()?, &global, &arguments),
+        Command::Rename(arguments) => rename::run(&context()?, &global, &arguments),
         Command::Protect(arguments) => protect::run(&context()?, &global, &arguments),
         Command::Delete(arguments) => delete::run(&context()?, &global, &arguments),
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),

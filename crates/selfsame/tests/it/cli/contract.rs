@@ -25,6 +25,7 @@ fn help_is_grouped_by_what_the_commands_are_for() {
       list        Show the VMs (also `ls`, `ps`)
       get         Show one VM with all that is known of it (also `inspect`)
       set         Change what a VM is made of
+      rename      Give a VM another name
       protect     Keep VMs from being deleted
       delete      Delete VMs with their disks (also `rm`)
       why         Explain what stands in the way of a start

@@ -15,6 +15,7 @@ mod locks;
 mod names;
 mod qemu;
 mod races;
+mod renames;
 mod silent;
 mod socket;
 mod starts;
