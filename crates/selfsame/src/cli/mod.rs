@@ -17,6 +17,7 @@ mod overview;
 mod protect;
 mod rename;
 mod request;
+mod restart;
 mod run;
 mod set;
 mod supervise;
@@ -55,6 +56,7 @@ Everyday:
   run         Start a VM, or take over one whose supervisor is gone
   start       The same as `run -d`
   stop        Ask guests to power down, and cut their power when they do not
+  restart     Stop a VM and start it again
   kill        End VMs at once
   pause       Let guests stand still, their memory kept
   resume      Let paused guests go on
@@ -101,6 +103,7 @@ enum Command {
     Run(run::Arguments),
     Start(run::StartArguments),
     Stop(request::StopArguments),
+    Restart(restart::Arguments),
     Kill(request::KillArguments),
     Pause(request::PauseArguments),
     Resume(request::ResumeArguments),
@@ -161,6 +164,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Run(arguments) => run::run(&context()?, &global, &arguments),
         Command::Start(arguments) => run::run(&context()?, &global, &arguments.detached()),
         Command::Stop(arguments) => request::stop(&context()?, &global, &arguments),
+        Command::Restart(arguments) => restart::run(&context()?, &global, &arguments),
         Command::Kill(arguments) => request::kill(&context()?, &global, &arguments),
         Command::Pause(arguments) => request::pause(&context()?, &global, &arguments),
         Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),

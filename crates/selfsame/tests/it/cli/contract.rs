@@ -19,6 +19,7 @@ fn help_is_grouped_by_what_the_commands_are_for() {
       run         Start a VM, or take over one whose supervisor is gone
       start       The same as `run -d`
       stop        Ask guests to power down, and cut their power when they do not
+      restart     Stop a VM and start it again
       kill        End VMs at once
       pause       Let guests stand still, their memory kept
       resume      Let paused guests go on

@@ -16,6 +16,7 @@ mod names;
 mod qemu;
 mod races;
 mod renames;
+mod restarts;
 mod silent;
 mod socket;
 mod starts;
