@@ -20,6 +20,6 @@ pub use find::{FindError, find};
 pub use fresh::{FreshError, fresh_identity, fresh_mac};
 pub use identities::{ArgumentProblem, Known, read_identifier, resolve};
 pub use index::{folders_in, refresh};
-pub use list::{Listed, list};
+pub use list::{Activity, Glimpse, Listed, glance, list};
 pub use rename::{Renamed, rename};
 pub use state::VmState;

@@ -3,6 +3,7 @@
 //! A leaf command is one file: its arguments, whose doc comments are its help, and `run`. A command gives back how it
 //! ended as a [`Report`] or an [`Exit`]; only [`main`] turns that into an exit status.
 
+mod complete;
 mod completion;
 mod config;
 mod create;
@@ -125,6 +126,8 @@ enum Command {
     Completion(completion::Arguments),
     Version(version::Arguments),
     #[command(hide = true)]
+    Complete(complete::Arguments),
+    #[command(hide = true)]
     Man(man::Arguments),
     #[command(hide = true)]
     Supervise(supervise::Arguments),
@@ -157,7 +160,8 @@ fn dispatch(arguments: Arguments) -> Outcome {
     let context = || Context::from_environment();
     let Some(command) = arguments.command else { return overview::run(&context()?) };
     match command {
-        Command::Completion(arguments) => completion::run(&arguments, &mut Arguments::command()),
+        Command::Completion(arguments) => completion::run(&arguments),
+        Command::Complete(arguments) => complete::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Supervise(arguments) => supervise::run(arguments),
         Command::Create(arguments) => create::run(&context()?, &global, arguments),
