@@ -17,6 +17,7 @@ pub mod library;
 pub mod lock;
 pub mod process;
 pub mod qemu;
+pub mod quota;
 pub mod socket;
 pub mod store;
 pub mod supervisor;

@@ -118,7 +118,7 @@ codes! {
     StoreNewer "store.newer" => Failed, "The library was written by a newer selfsame";
     StoreLocked "store.locked" => Failed, "Another process holds the library";
     StoreFailed "store.failed" => Failed, "The library cannot be read or written";
-    QuotaFull "quota.full" => QuotaFull, "The host runs as many macOS guests as its kernel allows";
+    QuotaFull "quota.full" => QuotaFull, "The host runs as many guests of this kind as it may";
     VzUnentitled "vz.unentitled" => Refused, "This selfsame is not signed for Virtualization.framework";
     VzUnsupported "vz.unsupported" => Refused, "This Mac's Virtualization.framework cannot do it";
     VzKeychain "vz.keychain" => Failed, "The login keychain is locked";

@@ -16,6 +16,7 @@ mod list;
 mod man;
 mod overview;
 mod protect;
+mod quota;
 mod rename;
 mod request;
 mod restart;
@@ -75,6 +76,7 @@ Identity (also `mid`):
 
 This host:
   doctor      Check this host and its VMs
+  quota       Show how many guests may run at the same time
   config      Show the settings and where each comes from
   completion  Print completions for a shell
   version     Show the version and what works on this host
@@ -122,6 +124,8 @@ enum Command {
     #[command(subcommand, visible_alias = "mid")]
     Identity(identity::Command),
     Doctor(doctor::Arguments),
+    #[command(subcommand)]
+    Quota(quota::Command),
     Config(config::Arguments),
     Completion(completion::Arguments),
     Version(version::Arguments),
@@ -182,6 +186,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),
         Command::Identity(command) => identity::run(&context()?, &global, command),
         Command::Doctor(arguments) => doctor::run(&context()?, &global, &arguments),
+        Command::Quota(command) => quota::run(&context()?, &global, command),
         Command::Config(arguments) => config::run(&context()?, &global, &arguments),
         Command::Version(arguments) => version::run(&context()?, &global, &arguments),
     }

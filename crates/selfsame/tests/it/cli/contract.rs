@@ -37,6 +37,7 @@ fn help_is_grouped_by_what_the_commands_are_for() {
 
     This host:
       doctor      Check this host and its VMs
+      quota       Show how many guests may run at the same time
       config      Show the settings and where each comes from
       completion  Print completions for a shell
       version     Show the version and what works on this host

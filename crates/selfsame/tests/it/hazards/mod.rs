@@ -14,6 +14,7 @@ mod library;
 mod locks;
 mod names;
 mod qemu;
+mod quota;
 mod races;
 mod renames;
 mod restarts;
