@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use selfsame_machine::identity::Digest;
 use selfsame_machine::problem::Report;
@@ -29,6 +30,9 @@ pub enum VmState {
     Foreign,
 }
 
+/// How long a guest's process that was just killed may hold the folder: it gives back its memory first and its locks last.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// Holds a VM of which nothing runs, so that nothing of it can start; `None` when something runs or is starting.
 ///
 /// # Errors
@@ -41,7 +45,15 @@ pub(super) fn hold_stopped(context: &Context, folder: &Path) -> Result<Option<(F
     else {
         return Ok(None);
     };
-    Ok(lock.try_lock().map_err(failed)?.then_some((lock, claim)))
+    // Nothing can start any more, so whoever has the folder is ending, or runs without a supervisor.
+    let began = Instant::now();
+    while !lock.try_lock().map_err(failed)? {
+        if began.elapsed() > ENDING {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Some((lock, claim)))
 }
 
 impl VmState {
