@@ -21,7 +21,7 @@ const EVENTS: u32 = 1000;
 /// Stop a VM and start it again
 ///
 /// Asks the guest to power down as `stop` does, and starts it with the accelerator and the `--despite` that it ran with. A VM
-/// that does not run is started. When it cannot be stopped, nothing is started.
+/// that does not run is started as `run -d` would. When it cannot be stopped, nothing is started.
 ///
 /// Example: selfsame restart -t 60 web1
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,12 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     if global.format == Format::Text && !global.quiet && stopped.has_ended() {
         note(stopped.message());
     }
-    let start = arguments.start.with(folder, before.accelerator, before.despite);
+    // An override is somebody's word about one run: it holds for the run that goes on, and for no later one.
+    let start = if stopped.has_ended() {
+        arguments.start.with(folder, before.accelerator, before.despite)
+    } else {
+        arguments.start.with(folder, None, Vec::new())
+    };
     let (status, notes) = run::start(context, &start).map_err(|mut report| {
         if stopped.has_ended() {
             report.hints.push(Hint::run(
