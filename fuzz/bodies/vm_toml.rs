@@ -1,17 +1,23 @@
 //! Any bytes as a VM's `vm.toml`.
 
-use selfsame_machine::spec::{Spec, SpecError, with_machine};
+use selfsame_machine::spec::{Change, Spec, SpecError};
 
-/// What reads, reads back the same; a mistake has a place inside the text; an added machine type changes nothing else.
+/// What reads, reads back the same; a mistake has a place inside the text; a change changes nothing else.
 pub(crate) fn check(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     match Spec::read(&text) {
         Ok(spec) => {
             assert_eq!(Spec::read(&spec.write()).as_ref(), Ok(&spec));
-            let machine = Some("pc-q35-7.2".to_owned());
-            let expected = Spec { machine, ..spec };
-            if let Some(text) = with_machine(&text, &expected) {
-                assert_eq!(Spec::read(&text), Ok(expected));
+            let change = Change {
+                cpus: Some(spec.cpus % 256 + 1),
+                mac_address: Some(None),
+                machine: Some("pc-q35-7.2".to_owned()),
+                protected: Some(!spec.protected),
+                ..Change::default()
+            };
+            if let Ok((text, changed)) = change.edit(&text) {
+                assert_eq!(changed, change.of(&spec));
+                assert_eq!(Spec::read(&text), Ok(changed));
             }
         }
         Err(SpecError::Invalid { line, column, .. }) => {

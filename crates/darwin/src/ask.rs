@@ -108,6 +108,13 @@ pub fn can_virtualize() -> Option<bool> {
     kernel::value(c"kern.hv_support").ok().and_then(|value| facts::number(&value)).map(|number| number != 0)
 }
 
+/// The memory of this Mac in bytes; `None` when the kernel does not say.
+#[must_use]
+pub fn memory() -> Option<u64> {
+    let number = kernel::value(c"hw.memsize").ok().and_then(|value| facts::number(&value));
+    number.and_then(|number| u64::try_from(number).ok())
+}
+
 fn text(name: &CStr) -> Option<String> {
     kernel::value(name).ok().and_then(|value| facts::text(&value))
 }

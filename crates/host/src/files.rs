@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -129,8 +130,10 @@ fn write_beside(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),
     };
+    // What somebody closed to others stays closed when it is replaced.
+    let mode = std::fs::metadata(path).map_or(0o644, |replaced| replaced.permissions().mode() & 0o777);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".selfsame-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    builder.prefix(".selfsame-").permissions(PermissionsExt::from_mode(mode));
     let mut temporary = builder.tempfile_in(folder)?;
     temporary.write_all(data)?;
     temporary.as_file().sync_all()?;

@@ -1,7 +1,8 @@
-//! What stands between a VM and its start: steps 1 to 4 of a run.
+//! What stands between a VM and its start: steps 1 to 5 of a run.
 //!
 //! ```text
 //! 1 bundle lock → 2 identity claim → 3 MAC claim → 4 twins that others run, own disks, what changed since last time
+//! → 5 a slot, where the configuration limits how many guests run
 //! ```
 //!
 //! **Who may call.** A supervisor that holds its own claim (step 0), alone, with the bundle just read. It keeps the
@@ -23,7 +24,8 @@ use selfsame_machine::problem::Report;
 use crate::bundle::{Bundle, NVRAM};
 use crate::context::Context;
 use crate::evidence::{Observer, Use, flock_holders, is_flocked};
-use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject, noted_holder};
+use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, SlotLock, Subject, noted_holder};
+use crate::quota::{self, Quota, Slot};
 use crate::store::Store;
 use crate::time::Time;
 
@@ -42,6 +44,8 @@ pub struct Passage {
     folder: FolderLock,
     identity: Claim,
     mac: Claim,
+    /// Where a limit is set.
+    slot: Option<SlotLock>,
     nvram: Option<OwnedFd>,
     /// What people should know although it may start.
     pub notes: Vec<String>,
@@ -53,6 +57,7 @@ impl Passage {
         std::iter::once(self.folder.as_fd())
             .chain(self.identity.descriptors())
             .chain(self.mac.descriptors())
+            .chain(self.slot.iter().map(AsFd::as_fd))
             .chain(self.nvram.iter().map(AsFd::as_fd))
     }
 
@@ -146,7 +151,13 @@ pub fn pass(
     if let Some(sign) = own_disks(bundle) {
         return Err(Refusal::Disk { name: context.named(&bundle.folder), sign }.into());
     }
-    Ok(Passage { folder, identity, mac, nvram: None, notes })
+    let guest = bundle.guest();
+    let slot = match quota::claim(context, place, guest, &note)? {
+        Slot::Taken(lock) => Some(lock),
+        Slot::Unlimited => None,
+        Slot::Full(limit) => return Err(full(context, bundle, limit).into()),
+    };
+    Ok(Passage { folder, identity, mac, slot, nvram: None, notes })
 }
 
 fn same_path(one: &Path, other: &Path) -> bool {
@@ -172,6 +183,19 @@ fn held_mac(context: &Context, place: &Path, bundle: &Bundle) -> Refusal {
         name: context.named(&bundle.folder),
         mac: bundle.mac_address().to_string(),
         other: holder.map(|note| context.named(Path::new(&note.folder))),
+    }
+}
+
+/// Who holds the slots, as well as it can be told.
+fn full(context: &Context, bundle: &Bundle, limit: u32) -> Refusal {
+    let guest = bundle.guest();
+    let taken = Quota::look(context, guest).taken;
+    let holders = taken.into_iter().filter_map(|taken| taken.holder);
+    Refusal::Quota {
+        name: context.named(&bundle.folder),
+        guest,
+        limit,
+        holders: holders.map(|(folder, _)| context.named(&folder)).collect(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod bundle;
+pub mod capacity;
 pub mod config;
 pub mod context;
 pub mod diagnosis;
@@ -16,6 +17,7 @@ pub mod library;
 pub mod lock;
 pub mod process;
 pub mod qemu;
+pub mod quota;
 pub mod socket;
 pub mod store;
 pub mod supervisor;

@@ -106,6 +106,7 @@ codes! {
     VmNotFound "vm.not_found" => NotFound, "No such VM";
     VmExists "vm.exists" => Already, "The name is taken";
     VmRunning "vm.running" => Already, "The VM runs already";
+    VmProtected "vm.protected" => Refused, "The VM is protected";
     VmStartFailed "vm.start_failed" => Failed, "The VM did not start";
     VmFailed "vm.failed" => Failed, "The VM ended by a failure";
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";
@@ -117,7 +118,7 @@ codes! {
     StoreNewer "store.newer" => Failed, "The library was written by a newer selfsame";
     StoreLocked "store.locked" => Failed, "Another process holds the library";
     StoreFailed "store.failed" => Failed, "The library cannot be read or written";
-    QuotaFull "quota.full" => QuotaFull, "The host runs as many macOS guests as its kernel allows";
+    QuotaFull "quota.full" => QuotaFull, "The host runs as many guests of this kind as it may";
     VzUnentitled "vz.unentitled" => Refused, "This selfsame is not signed for Virtualization.framework";
     VzUnsupported "vz.unsupported" => Refused, "This Mac's Virtualization.framework cannot do it";
     VzKeychain "vz.keychain" => Failed, "The login keychain is locked";

@@ -22,7 +22,14 @@ pub enum Key {
     LocksDirectory,
     /// `stop.timeout_seconds`
     StopTimeoutSeconds,
+    /// `quota.linux`
+    QuotaLinux,
+    /// `quota.macos`
+    QuotaMacos,
 }
+
+/// Each slot is asked for by itself.
+const MOST_SLOTS: u32 = 1024;
 
 /// What a key was set to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,7 @@ pub(super) enum Value {
     Path(PathBuf),
     Accelerator(Accelerator),
     Seconds(u32),
+    Guests(u32),
 }
 
 impl fmt::Display for Value {
@@ -39,20 +47,22 @@ impl fmt::Display for Value {
         match self {
             Self::Path(path) => formatter.write_str(&text(&path.to_string_lossy())),
             Self::Accelerator(accelerator) => formatter.write_str(&text(accelerator.text())),
-            Self::Seconds(seconds) => seconds.fmt(formatter),
+            Self::Seconds(count) | Self::Guests(count) => count.fmt(formatter),
         }
     }
 }
 
 impl Key {
     /// Every key, in the order that `selfsame config` shows.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::QemuBinary,
         Self::QemuAccelerator,
         Self::QemuFirmwareCode,
         Self::QemuFirmwareVariables,
         Self::LocksDirectory,
         Self::StopTimeoutSeconds,
+        Self::QuotaLinux,
+        Self::QuotaMacos,
     ];
 
     /// The dotted text.
@@ -65,6 +75,8 @@ impl Key {
             Self::QemuFirmwareVariables => "qemu.firmware_variables",
             Self::LocksDirectory => "locks.directory",
             Self::StopTimeoutSeconds => "stop.timeout_seconds",
+            Self::QuotaLinux => "quota.linux",
+            Self::QuotaMacos => "quota.macos",
         }
     }
 
@@ -78,6 +90,12 @@ impl Key {
             Self::QemuFirmwareVariables => "the template of OVMF's variables; else the usual places",
             Self::LocksDirectory => "where identities are locked, for all users; in the system's file only",
             Self::StopTimeoutSeconds => "how long a guest may take to shut down before it is forced",
+            Self::QuotaLinux => {
+                "how many Linux guests may run at the same time; yours can only lower the system's"
+            }
+            Self::QuotaMacos => {
+                "how many macOS guests may run at the same time; yours can only lower the system's"
+            }
         }
     }
 
@@ -89,7 +107,9 @@ impl Key {
             Self::QemuBinary
             | Self::QemuFirmwareCode
             | Self::QemuFirmwareVariables
-            | Self::LocksDirectory => None,
+            | Self::LocksDirectory
+            | Self::QuotaLinux
+            | Self::QuotaMacos => None,
         }
     }
 
@@ -101,7 +121,9 @@ impl Key {
             | Self::QemuAccelerator
             | Self::QemuFirmwareCode
             | Self::QemuFirmwareVariables
-            | Self::StopTimeoutSeconds => false,
+            | Self::StopTimeoutSeconds
+            | Self::QuotaLinux
+            | Self::QuotaMacos => false,
         }
     }
 
@@ -114,6 +136,7 @@ impl Key {
             | Self::LocksDirectory => "an absolute path in quotes",
             Self::QemuAccelerator => "\"auto\", \"tcg\" or \"kvm\"",
             Self::StopTimeoutSeconds => "a whole number of seconds from 0 to 86400",
+            Self::QuotaLinux | Self::QuotaMacos => "a whole number of guests from 0 to 1024",
         }
     }
 
@@ -133,11 +156,8 @@ impl Key {
                 let known = Accelerator::ALL.into_iter().find(|accelerator| accelerator.text() == word);
                 known.map(Value::Accelerator)
             }
-            Self::StopTimeoutSeconds => {
-                let integer = value.as_integer()?;
-                let seconds = u32::from_str_radix(integer.as_str(), integer.radix()).ok()?;
-                (seconds <= 86_400).then_some(Value::Seconds(seconds))
-            }
+            Self::StopTimeoutSeconds => whole(value, 86_400).map(Value::Seconds),
+            Self::QuotaLinux | Self::QuotaMacos => whole(value, MOST_SLOTS).map(Value::Guests),
         }
     }
 
@@ -152,6 +172,13 @@ impl Key {
         let (distance, key) = distances.min_by_key(|(distance, _)| *distance)?;
         (distance <= 1 + last(dotted).chars().count() / 4).then_some(key)
     }
+}
+
+/// A whole number up to `most`.
+fn whole(value: &DeValue<'_>, most: u32) -> Option<u32> {
+    let integer = value.as_integer()?;
+    let number = u32::from_str_radix(integer.as_str(), integer.radix()).ok()?;
+    (number <= most).then_some(number)
 }
 
 /// How many letters must be put in, taken out, exchanged or swapped with their neighbour.

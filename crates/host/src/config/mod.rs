@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod key;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use error::{ConfigError, Place};
 pub use key::Key;
 
 use key::Value;
+use selfsame_machine::spec::Guest;
 
 /// Where the system's configuration lies on this kind of computer.
 #[must_use]
@@ -67,6 +69,16 @@ pub enum Source {
     User(PathBuf),
 }
 
+/// `default`, or the file.
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::System(path) | Self::User(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
 /// One line of `selfsame config`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -95,6 +107,8 @@ pub struct Config {
     pub locks_directory: Option<PathBuf>,
     /// How long a guest may take to shut down before it is forced.
     pub stop_timeout: Duration,
+    quota_linux: Option<u32>,
+    quota_macos: Option<u32>,
     rows: Vec<Row>,
 }
 
@@ -113,6 +127,8 @@ impl Default for Config {
             qemu_firmware_variables: None,
             locks_directory: None,
             stop_timeout: Duration::from_secs(30),
+            quota_linux: None,
+            quota_macos: None,
             rows: rows.collect(),
         }
     }
@@ -140,8 +156,29 @@ impl Config {
         &self.rows
     }
 
+    /// How many guests of a kind may run, and who said so; `None` for as many as there is room for.
+    #[must_use]
+    pub fn quota(&self, guest: Guest) -> (Option<u32>, Source) {
+        let key = match guest {
+            Guest::Linux => Key::QuotaLinux,
+            Guest::Macos => Key::QuotaMacos,
+        };
+        let row = self.rows.iter().find(|row| row.key == key.text());
+        (self.limit(key), row.map_or(Source::Default, |row| row.source.clone()))
+    }
+
+    fn limit(&self, key: Key) -> Option<u32> {
+        if key == Key::QuotaMacos { self.quota_macos } else { self.quota_linux }
+    }
+
     fn take(&mut self, settings: Vec<(Key, Value)>, source: &Source) {
         for (key, value) in settings {
+            if let Value::Guests(limit) = value
+                && self.limit(key).is_some_and(|system| system < limit)
+            {
+                // A user lowers the limit of all users, and does not raise it.
+                continue;
+            }
             let row = self.rows.iter_mut().find(|row| row.key == key.text());
             if let Some(row) = row {
                 row.value = Some(value.to_string());
@@ -153,9 +190,11 @@ impl Config {
                     Key::QemuFirmwareCode => self.qemu_firmware_code = Some(path),
                     Key::QemuFirmwareVariables => self.qemu_firmware_variables = Some(path),
                     Key::LocksDirectory => self.locks_directory = Some(path),
-                    Key::QemuAccelerator | Key::StopTimeoutSeconds => {}
+                    Key::QemuAccelerator | Key::StopTimeoutSeconds | Key::QuotaLinux | Key::QuotaMacos => {}
                 },
                 Value::Accelerator(accelerator) => self.qemu_accelerator = accelerator,
+                Value::Guests(limit) if key == Key::QuotaMacos => self.quota_macos = Some(limit),
+                Value::Guests(limit) => self.quota_linux = Some(limit),
                 Value::Seconds(seconds) => self.stop_timeout = Duration::from_secs(seconds.into()),
             }
         }

@@ -168,3 +168,23 @@ fn every_key_is_documented_with_what_it_takes_and_no_other_is() {
     }
     assert!(sections.is_empty(), "sections of keys that are none: {sections:?}");
 }
+
+#[test]
+fn a_user_lowers_the_quota_and_does_not_raise_it() {
+    let files = Files::new();
+    let own = files.user("[quota]\nlinux = 2\n").unwrap();
+    assert_eq!(own.quota(Guest::Linux), (Some(2), Source::User(files.path("user.toml"))));
+    assert_eq!(own.quota(Guest::Macos), (None, Source::Default));
+    for refused in ["linux = -1", "linux = 1025", "linux = \"2\"", "macos = 1.5"] {
+        assert!(matches!(files.user(format!("[quota]\n{refused}\n")), Err(ConfigError::WrongValue { .. })));
+    }
+    if !root() {
+        return;
+    }
+    let system = files.write("system.toml", "[quota]\nlinux = 4\nmacos = 1\n");
+    fs::set_permissions(&system, Permissions::from_mode(0o644)).unwrap();
+    let user = files.write("user.toml", "[quota]\nlinux = 2\nmacos = 9\n");
+    let config = Config::load(&system, &user).unwrap();
+    assert_eq!(config.quota(Guest::Linux), (Some(2), Source::User(user)));
+    assert_eq!(config.quota(Guest::Macos), (Some(1), Source::System(system)));
+}

@@ -12,6 +12,7 @@ use crate::gate::{TwinState, in_the_way, is_held, twins_of};
 use crate::library::VmState;
 use crate::lock::{Subject, is_claimed, noted_holder};
 use crate::process::describe;
+use crate::quota::Quota;
 use crate::time::Time;
 
 /// What was found at a step.
@@ -141,6 +142,7 @@ pub fn walk(context: &Context, folder: &Path, now: Time) -> Result<Walk, Report>
         }
     }
     drop(store);
+    walk.slot(context, &bundle, runs);
     walk.backend(context);
     if walk.is_blocked() && !runs {
         walk.hints.push(Hint::say("end what stands in the way, and run it again"));
@@ -172,6 +174,21 @@ impl Walk {
             ),
         };
         self.rows.push(Row { step: 0, about: "supervisor", finding, text });
+    }
+
+    /// A row only where a limit is set.
+    fn slot(&mut self, context: &Context, bundle: &Bundle, runs: bool) {
+        let quota = Quota::look(context, bundle.guest());
+        let Some(limit) = quota.limit else { return };
+        let full = u32::try_from(quota.taken.len()).is_ok_and(|taken| taken >= limit);
+        let finding = match (runs, full) {
+            (true, _) => Finding::Own,
+            (false, true) => Finding::Blocked,
+            (false, false) => Finding::Free,
+        };
+        let text =
+            format!("{} of {limit} slots for {} guests are taken", quota.taken.len(), quota.guest.text());
+        self.rows.push(Row { step: 5, about: "slot", finding, text });
     }
 
     fn backend(&mut self, context: &Context) {

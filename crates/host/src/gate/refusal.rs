@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Problem, shell_word};
 
+use selfsame_machine::spec::Guest;
+
 use crate::bundle::{Named, name_of};
 use crate::evidence::Use;
 
@@ -67,6 +69,18 @@ pub enum Refusal {
         /// How one can tell.
         sign: String,
     },
+    /// As many guests run as may.
+    #[error("{}", full_message(name, *guest, *limit, holders))]
+    Quota {
+        /// The VM that was to start.
+        name: Named,
+        /// Its kind.
+        guest: Guest,
+        /// How many may run.
+        limit: u32,
+        /// Those that run, as far as they are known.
+        holders: Vec<Named>,
+    },
     /// The identity is another one than last time.
     #[error("`{what}` of {name} is not that of its last good start ({last})")]
     Changed {
@@ -89,6 +103,20 @@ fn twin_message(name: &Named, identity: &str, other: Option<&Named>) -> String {
     }
 }
 
+fn full_message(name: &Named, guest: Guest, limit: u32, holders: &[Named]) -> String {
+    let kind = match guest {
+        Guest::Linux => "Linux",
+        Guest::Macos => "macOS",
+    };
+    let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
+    let who = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+    match limit {
+        0 => format!("{name} is a {kind} guest, and none may run here"),
+        1 => format!("{name} is a {kind} guest, and the one that may run here runs{who}"),
+        _ => format!("{name} is a {kind} guest, and the {limit} that may run here run{who}"),
+    }
+}
+
 impl Problem for Refusal {
     fn code(&self) -> Code {
         match self {
@@ -97,6 +125,7 @@ impl Problem for Refusal {
             Self::Mac { .. } => Code::MacInUse,
             Self::Unknown { .. } => Code::IdentityUnknown,
             Self::Disk { .. } => Code::DiskInUse,
+            Self::Quota { .. } => Code::QuotaFull,
             Self::Changed { .. } => Code::IdentityChanged,
         }
     }
@@ -126,6 +155,13 @@ impl Problem for Refusal {
                     format!("selfsame run {} --despite {}", name.word, shell_word(&twin.to_string_lossy())),
                 ),
             ],
+            Self::Quota { holders, .. } => {
+                let stop = holders
+                    .first()
+                    .map(|holder| Hint::run("stop one of them", format!("selfsame stop {}", holder.word)));
+                let show = Hint::run("see the limit and who holds the slots", "selfsame quota show");
+                stop.into_iter().chain([show]).collect()
+            }
             Self::Disk { .. } => vec![Hint::say("end the process that uses it, and try again")],
             Self::Changed { name, what, .. } => vec![
                 Hint::say(format!(

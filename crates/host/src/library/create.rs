@@ -298,6 +298,7 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         memory: new.memory,
         mac_address: Some(new.mac_address),
         machine: None,
+        protected: false,
         boot,
         disks: Some(
             disk.into_iter()
@@ -363,7 +364,8 @@ fn image_format(path: &Path) -> Result<DiskFormat, Report> {
     Ok(DiskFormat::Qcow2)
 }
 
-fn sync_folder(folder: &Path) -> Result<(), FileError> {
+/// Makes sure that a name in this folder outlives a crash of the host.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), FileError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::failed("sync", folder))
 }
 

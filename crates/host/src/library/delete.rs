@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
+use selfsame_machine::spec::says_protected;
 
-use super::find::find;
-use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, PARTS, SPEC, name_of};
+use super::find::find_unlinked;
+use super::state::hold_stopped;
+use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, Named, PARTS, SPEC, name_of};
 use crate::context::Context;
-use crate::files::FileError;
-use crate::lock::{Attempt, Claim, FolderLock, Note, Subject};
+use crate::files::{FileError, read_bounded};
+use crate::lock::FolderLock;
 use crate::store::NewEvent;
 use crate::time::Time;
 
@@ -44,25 +46,36 @@ impl Problem for InUse {
     }
 }
 
-/// The name stands for a folder elsewhere.
+/// Its `vm.toml` says that it stays.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is a link to `{}`, and deleting through a link destroys what it leads to", link.display(), folder.display())]
-struct Linked {
-    link: PathBuf,
-    folder: PathBuf,
+#[error("{name} is protected")]
+pub(super) struct Protected {
+    pub(super) name: Named,
 }
 
-impl Problem for Linked {
+impl Problem for Protected {
     fn code(&self) -> Code {
-        Code::RequestDenied
+        Code::VmProtected
     }
 
     fn hints(&self) -> Vec<Hint> {
-        let word = |path: &Path| shell_word(&path.to_string_lossy()).into_owned();
-        vec![
-            Hint::run("remove the link alone", format!("rm {}", word(&self.link))),
-            Hint::run("or delete the VM itself", format!("selfsame delete {}", word(&self.folder))),
-        ]
+        vec![Hint::run(
+            "lift the protection, if it is to be deleted",
+            format!("selfsame protect --off {}", self.name.word),
+        )]
+    }
+}
+
+/// Whether a VM is kept from being deleted. A mistake in its `vm.toml` lifts nothing; without the file nothing protects.
+///
+/// # Errors
+/// When the file is there and cannot be read: then nobody knows.
+pub(super) fn is_protected(folder: &Path) -> Result<bool, FileError> {
+    let path = folder.join(SPEC);
+    match read_bounded(&path, 64 * 1024) {
+        Ok(bytes) => Ok(says_protected(&String::from_utf8_lossy(&bytes))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::failed("read", &path)(error)),
     }
 }
 
@@ -124,16 +137,7 @@ fn check_ours(context: &Context, folder: &Path) -> Result<(), Report> {
 /// # Errors
 /// When there is none, the argument is a link to it, or it holds something else than a VM.
 pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Report> {
-    let folder = find(context, argument)?;
-    let mut named = context.home.vms().join(argument).into_os_string();
-    named.push(format!(".{EXTENSION}"));
-    let written = [PathBuf::from(argument), PathBuf::from(named), context.home.vms().join(argument)];
-    for link in written {
-        let leads_here = || link.canonicalize().is_ok_and(|target| target == folder);
-        if link.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) && leads_here() {
-            return Err(Linked { link, folder }.into());
-        }
-    }
+    let folder = find_unlinked(context, argument, "delete", |folder| format!("selfsame delete {folder}"))?;
     check_ours(context, &folder)?;
     Ok(folder)
 }
@@ -144,16 +148,13 @@ pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Re
 /// name is removed by the next one that deletes there.
 ///
 /// # Errors
-/// When something of it runs, or a step fails.
+/// When something of it runs, it is protected, or a step fails.
 pub fn delete(context: &Context, folder: &Path, now: Time) -> Result<Deleted, Report> {
     let name = name_of(folder);
     let failed = |path: &Path| FileError::failed("delete", path);
-    let lock = FolderLock::open(folder).map_err(failed(folder))?;
-    let note = Note { pid: std::process::id(), folder: folder.to_string_lossy().into_owned() };
-    let claim = Claim::attempt(&context.locks()?, &Subject::Supervisor(lock.key()), &note)?;
-    let Attempt::Taken(_claim) = claim else { return Err(InUse { name }.into()) };
-    if !lock.try_lock().map_err(failed(folder))? {
-        return Err(InUse { name }.into());
+    let Some((lock, _claim)) = hold_stopped(context, folder)? else { return Err(InUse { name }.into()) };
+    if is_protected(folder)? {
+        return Err(Protected { name: context.named(folder) }.into());
     }
     let parent = folder.parent().unwrap_or(folder);
     let doomed = parent.join(format!(".selfsame-deleted-{}", lock.key()));

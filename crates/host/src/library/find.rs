@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use selfsame_machine::code::Code;
-use selfsame_machine::problem::{Hint, Problem, shell_word};
+use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 
 use super::index::folders_in;
 use crate::bundle::{EXTENSION, name_of};
@@ -81,6 +81,54 @@ pub fn find(context: &Context, argument: &OsStr) -> Result<PathBuf, FindError> {
         .min()
         .map(|(_, other)| other);
     Err(FindError::NoSuchName { name, vms, near })
+}
+
+/// The name stands for a folder elsewhere.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is a link to `{}`, and {verb} would reach through it", link.display(), folder.display())]
+struct Linked {
+    link: PathBuf,
+    folder: PathBuf,
+    verb: &'static str,
+    command: String,
+}
+
+impl Problem for Linked {
+    fn code(&self) -> Code {
+        Code::RequestDenied
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        vec![
+            Hint::run("remove the link alone", format!("rm {}", shell_word(&self.link.to_string_lossy()))),
+            Hint::run(format!("or {} the VM itself", self.verb), self.command.clone()),
+        ]
+    }
+}
+
+/// Finds a VM's folder as [`find`] does, but never through a link: what it leads to may be somebody else's. `command` is
+/// what does it to the folder itself, given that as a word for a shell.
+///
+/// # Errors
+/// When there is no such folder, or the argument is a link to it.
+pub(super) fn find_unlinked(
+    context: &Context,
+    argument: &OsStr,
+    verb: &'static str,
+    command: impl FnOnce(&str) -> String,
+) -> Result<PathBuf, Report> {
+    let folder = find(context, argument)?;
+    let mut named = context.home.vms().join(argument).into_os_string();
+    named.push(format!(".{EXTENSION}"));
+    let written = [PathBuf::from(argument), PathBuf::from(named), context.home.vms().join(argument)];
+    for link in written {
+        let leads_here = || link.canonicalize().is_ok_and(|target| target == folder);
+        if link.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) && leads_here() {
+            let command = command(&shell_word(&folder.to_string_lossy()));
+            return Err(Linked { link, folder, verb, command }.into());
+        }
+    }
+    Ok(folder)
 }
 
 /// How many letters have to be changed, put in or taken out to come from one to the other.

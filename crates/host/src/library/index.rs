@@ -89,30 +89,47 @@ pub fn refresh(context: &Context, store: &Store, parent: &Path, now: Time) -> Re
     let Some(opened) = Parent::open(parent) else { return Ok(Vec::new()) };
     let mut rows = store.vms().in_parent(parent)?;
     let mut found = opened.entries().into_iter().peekable();
-    let (mut new, mut changed) = (Vec::new(), Vec::new());
+    let (mut new, mut gone, mut changed) = (Vec::new(), Vec::new(), Vec::new());
     // Two lists in one order, gone through side by side.
     rows.retain_mut(|row| {
         let name = name_in(&row.facts);
         new.extend(std::iter::from_fn(|| found.next_if(|entry| entry.name.as_os_str() < name)));
-        let Some(entry) = found.next_if(|entry| entry.name == name) else { return false };
+        let Some(entry) = found.next_if(|entry| entry.name == name) else {
+            gone.push(row.clone());
+            return false;
+        };
         if !opened.is_current(&entry, &row.facts, now) {
             row.facts = read_facts(&row.facts.folder, now, Some(&row.facts));
             changed.push(row.facts.clone());
         }
         true
     });
+    let mut renamed = Vec::new();
     for entry in new.into_iter().chain(found) {
         let facts = read_facts(&parent.join(entry.name), now, None);
         changed.push(facts.clone());
-        rows.push(VmRow { facts, good: None });
+        // A folder that was renamed is the VM that it was: by hand, or by a command that was killed before it said so.
+        let before = gone.iter().position(|row| entry.inode != 0 && is_same_vm(&row.facts, &facts));
+        let before = before.map(|at| gone.swap_remove(at));
+        renamed.extend(before.iter().map(|row| (row.facts.folder.clone(), facts.folder.clone())));
+        rows.push(VmRow { facts, good: before.and_then(|row| row.good) });
     }
     if !changed.is_empty()
         && let Ok(home) = context.prepare()
         && let Ok(writer) = Store::open(&home.library(), crate::store::Options::default())
     {
+        for (old, new) in renamed {
+            drop(writer.vms().rename(&old, &new));
+        }
         drop(writer.vms().upsert(&changed));
     }
     Ok(rows)
+}
+
+/// Whether two folders are one with another name. The identity as well as the inode: an inode is given away again.
+fn is_same_vm(one: &VmFacts, other: &VmFacts) -> bool {
+    let key = |facts: &VmFacts| (facts.device, facts.inode);
+    key(one) == key(other) && one.digest.is_some() && one.digest == other.digest
 }
 
 /// The folder's own name, the end of its path. By bytes: paths are compared part by part.

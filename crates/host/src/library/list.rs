@@ -7,9 +7,10 @@ use selfsame_machine::problem::Report;
 
 use super::index::{read_facts, refresh};
 use super::state::VmState;
+use crate::bundle::EXTENSION;
 use crate::context::Context;
 use crate::files::FileError;
-use crate::lock::{Asker, FolderKey};
+use crate::lock::{Asker, FolderKey, Subject};
 use crate::store::{VmFacts, VmRow};
 use crate::supervisor::{RunNames, RunRecord};
 use crate::time::Time;
@@ -61,4 +62,58 @@ pub fn list(context: &Context, now: Time) -> Result<Vec<Listed>, Report> {
     let mut listed = listed.collect::<Result<Vec<Listed>, FileError>>()?;
     listed.sort_by(|one, other| one.facts.name.cmp(&other.facts.name));
     Ok(listed)
+}
+
+/// A VM at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// What a command takes for it: its name, or its path if it is not in the home. Not quoted.
+    pub word: String,
+    /// Whether something of it runs.
+    pub activity: Activity,
+}
+
+/// Whether something of a VM runs, as far as that can be told without a word to its supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Nothing.
+    Stopped,
+    /// A supervisor drives it, or another user's does.
+    Supervised,
+    /// Its guest runs and its supervisor is gone.
+    Orphaned,
+}
+
+/// The VMs in the home and nothing that takes time: no supervisor is asked, so that one that does not answer holds nobody
+/// up. A VM whose name is no text is left out.
+///
+/// # Errors
+/// When the library cannot be read or the kernel cannot be asked.
+pub fn glance(context: &Context, now: Time) -> Result<Vec<Glimpse>, Report> {
+    let store = context.store_for_reading()?;
+    let (vms, run) = (context.home.vms(), context.home.run());
+    let asked = |error| FileError::failed("ask about the VMs in", &vms)(error);
+    let asker = Asker::new(context.lock_path()).map_err(asked)?;
+    let recorded = RunRecord::keys(&run).map_err(asked)?;
+    let mut seen = Vec::new();
+    for row in refresh(context, &store, &vms, now)? {
+        let key = key_of(&row.facts);
+        let runs_alone = || {
+            let record = RunRecord::read(&run, RunNames(key)).filter(RunRecord::is_of_this_boot);
+            record.and_then(|record| record.qemu).is_some_and(|qemu| qemu.lives())
+        };
+        let activity = if asker.is_claimed(&Subject::Supervisor(key)).map_err(asked)? {
+            Activity::Supervised
+        } else if recorded.contains(&key) && runs_alone() {
+            Activity::Orphaned
+        } else {
+            Activity::Stopped
+        };
+        let Some(path) = row.facts.folder.to_str() else { continue };
+        let at_home = vms.join(format!("{}.{EXTENSION}", row.facts.name)) == row.facts.folder;
+        let word = if at_home { row.facts.name.clone() } else { path.to_owned() };
+        seen.push(Glimpse { word, activity });
+    }
+    seen.sort_by(|one, other| one.word.cmp(&other.word));
+    Ok(seen)
 }

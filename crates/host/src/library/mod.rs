@@ -3,6 +3,7 @@
 //! **The folder is the VM.** The store only remembers what was read, keyed by folder and by what `stat` said of the small
 //! files; a folder that was put, changed or copied by hand is seen by the next command.
 
+pub mod change;
 mod create;
 mod delete;
 mod find;
@@ -10,6 +11,7 @@ mod fresh;
 mod identities;
 mod index;
 mod list;
+mod rename;
 mod state;
 
 pub use create::{Created, DiskSource, NewBoot, NewVm, create};
@@ -18,5 +20,6 @@ pub use find::{FindError, find};
 pub use fresh::{FreshError, fresh_identity, fresh_mac};
 pub use identities::{ArgumentProblem, Known, read_identifier, resolve};
 pub use index::{folders_in, refresh};
-pub use list::{Listed, list};
+pub use list::{Activity, Glimpse, Listed, glance, list};
+pub use rename::{Renamed, rename};
 pub use state::VmState;

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use selfsame_machine::identity::Digest;
+use selfsame_machine::problem::Report;
 
 use crate::context::Context;
-use crate::lock::{Asker, FolderKey, Subject};
+use crate::files::FileError;
+use crate::lock::{Asker, Attempt, Claim, FolderKey, FolderLock, Note, Subject};
 use crate::supervisor::{Client, ClientError, PATIENCE, RunNames, RunRecord, Status};
 
 /// A VM's state, as far as anybody can tell from outside.
@@ -25,6 +28,32 @@ pub enum VmState {
     Silent(Box<ClientError>),
     /// Another user's supervisor drives it, or one of another home.
     Foreign,
+}
+
+/// How long a guest's process that was just killed may hold the folder: it gives back its memory first and its locks last.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// Holds a VM of which nothing runs, so that nothing of it can start; `None` when something runs or is starting.
+///
+/// # Errors
+/// When the folder or the locks cannot be used.
+pub(super) fn hold_stopped(context: &Context, folder: &Path) -> Result<Option<(FolderLock, Claim)>, Report> {
+    let failed = |error| FileError::failed("lock", folder)(error);
+    let lock = FolderLock::open(folder).map_err(failed)?;
+    let note = Note { pid: std::process::id(), folder: folder.to_string_lossy().into_owned() };
+    let Attempt::Taken(claim) = Claim::attempt(&context.locks()?, &Subject::Supervisor(lock.key()), &note)?
+    else {
+        return Ok(None);
+    };
+    // Nothing can start any more, so whoever has the folder is ending, or runs without a supervisor.
+    let began = Instant::now();
+    while !lock.try_lock().map_err(failed)? {
+        if began.elapsed() > ENDING {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Some((lock, claim)))
 }
 
 impl VmState {

@@ -119,6 +119,13 @@ pub fn is_claimed(place: &Path, subject: &Subject) -> std::io::Result<bool> {
 /// What the last holder wrote about itself, if its lock file can be read.
 #[must_use]
 pub fn noted_holder(place: &Path, subject: &Subject) -> Option<Note> {
-    let text = crate::files::read_bounded(&place.join(subject.key()), 8 * 1024).ok()?;
-    serde_json::from_slice(&text).ok()
+    Note::read(&place.join(subject.key()))
+}
+
+impl Note {
+    /// Reads the note in a lock file, if there is one.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let text = crate::files::read_bounded(path, 8 * 1024).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
 }

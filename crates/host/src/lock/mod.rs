@@ -8,11 +8,12 @@
 //! | the bundle | the folder's own descriptor | none: nothing to replace, holds through a rename | yes |
 //! | an identity | `<digest>` | `selfsame/<digest>` | yes |
 //! | a MAC address | `mac-<12 hex digits>` | `selfsame/mac-…` | yes |
+//! | a slot for a guest | `slot-linux-<number>`, `slot-macos-…` | none: it limits load and guards no identity | yes |
 //!
 //! **Invariant: locks are closed, never unlocked.** `LOCK_UN` acts on the open file description, which a living QEMU
 //! shares: it would free the lock under a running guest. Dropping a [`Claim`] only closes this process's descriptors.
 //!
-//! **Invariant: two lines.** On Linux a claim needs the lock on the file *and* the abstract name. The file can be wiped by
+//! **Invariant: two lines.** On Linux a claim of an identity, an address or a supervisor needs the lock on the file *and* the abstract name. The file can be wiped by
 //! whoever may write its folder; the name cannot, and the kernel frees it with its last descriptor. The name is bound
 //! per network namespace, the file is seen per mount namespace: a container that has its own of both is another host.
 //! macOS has no abstract names. There the second line is that no older supervisor with the same identity, address or
@@ -26,12 +27,14 @@ mod file;
 mod folder;
 mod place;
 mod second;
+mod slot;
 
 pub use claim::{Asker, Attempt, Claim, Note, Subject, is_claimed, noted_holder};
 pub use file::LockFile;
 pub use folder::{FolderKey, FolderLock};
 pub use place::{LockPlace, PlaceSource};
 pub use second::supervised_folder;
+pub use slot::SlotLock;
 
 use std::io;
 use std::path::PathBuf;

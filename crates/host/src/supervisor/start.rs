@@ -2,7 +2,7 @@
 
 use selfsame_machine::lifecycle::Life;
 use selfsame_machine::problem::Report;
-use selfsame_machine::spec::Spec;
+use selfsame_machine::spec::Change;
 
 use super::chronicle;
 use super::engine::{Engine, Started};
@@ -10,7 +10,7 @@ use super::launch::Options;
 use super::protocol::Status;
 use super::record::RunRecord;
 use super::{Hold, Up};
-use crate::bundle::{Bundle, SPEC};
+use crate::bundle::Bundle;
 use crate::gate::{self, Passage};
 use crate::lock::{FolderLock, PlaceSource};
 use crate::process::{ProcessId, boot_id};
@@ -134,13 +134,13 @@ impl Hold {
     }
 }
 
-/// Writes the machine type into a `vm.toml` that is there, as one more line: what its author wrote stays as it is.
+/// Writes the machine type into a `vm.toml` that is there: what its author wrote stays as it is.
 fn keep_machine(bundle: &Bundle, machine: &str) -> Result<(), Report> {
-    let path = bundle.folder.join(SPEC);
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
-    let expected = Spec { machine: Some(machine.to_owned()), ..bundle.spec.clone() };
-    let Some(text) = selfsame_machine::spec::with_machine(&text, &expected) else { return Ok(()) };
-    Ok(crate::files::write_atomically(&path, text.as_bytes())?)
+    if !bundle.described {
+        return Ok(());
+    }
+    let change = Change { machine: Some(machine.to_owned()), ..Change::default() };
+    crate::library::change::prepare(&bundle.folder, &change)?.write()
 }
 
 /// The state as a record tells it.

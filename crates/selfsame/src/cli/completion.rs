@@ -1,11 +1,16 @@
-//! `selfsame completion`.
+//! `selfsame completion`: what a shell needs so that TAB knows commands, options, VMs and labels.
+//!
+//! The scripts know nothing: they ask the hidden command `complete` ([`super::complete`]) at every TAB, so that an update
+//! of selfsame is one of its completions, too.
 
-use clap_complete::Shell;
+use clap::ValueEnum;
 use selfsame_machine::code::Exit;
 
 use super::Outcome;
 
 /// Print completions for a shell
+///
+/// They know the names of VMs, by what a command can act on: those that run for `stop`, those that do not for `delete`.
 ///
 /// Example: selfsame completion bash
 #[derive(Debug, clap::Args)]
@@ -15,9 +20,18 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments, command: &mut clap::Command) -> Outcome {
-    let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, command, "selfsame", &mut text);
-    crate::output::data(&String::from_utf8_lossy(&text));
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    crate::output::data(match arguments.shell {
+        Shell::Bash => include_str!("completion/selfsame.bash"),
+        Shell::Zsh => include_str!("completion/selfsame.zsh"),
+        Shell::Fish => include_str!("completion/selfsame.fish"),
+    });
     Ok(Exit::Ok)
 }

@@ -1,6 +1,6 @@
 //! `selfsame config`.
 
-use selfsame_host::config::{Source, system_file};
+use selfsame_host::config::system_file;
 use selfsame_host::context::Context;
 use selfsame_machine::code::Exit;
 
@@ -16,15 +16,11 @@ use crate::output::{Format, Table, data, json, note};
 pub(super) struct Arguments {}
 
 pub(super) fn run(context: &Context, global: &Global, _arguments: &Arguments) -> Outcome {
-    let source = |source: &Source| match source {
-        Source::Default => "default".to_owned(),
-        Source::System(path) | Source::User(path) => path.display().to_string(),
-    };
     let rows = context.config.list();
     if global.format == Format::Json {
         let rows: Vec<_> = rows
             .iter()
-            .map(|row| serde_json::json!({ "key": row.key, "value": row.value, "source": source(&row.source), "about": row.about }))
+            .map(|row| serde_json::json!({ "key": row.key, "value": row.value, "source": row.source.to_string(), "about": row.about }))
             .collect();
         json(&serde_json::json!({
             "schema": "config/1", "home": context.home.root().to_string_lossy(), "settings": rows,
@@ -34,7 +30,7 @@ pub(super) fn run(context: &Context, global: &Global, _arguments: &Arguments) ->
     let mut table = Table::new(["KEY", "VALUE", "SOURCE", "MEANING"]);
     for row in rows {
         let value = row.value.clone().unwrap_or_else(|| "-".to_owned());
-        table.row([row.key.to_owned(), value, source(&row.source), row.about.to_owned()]);
+        table.row([row.key.to_owned(), value, row.source.to_string(), row.about.to_owned()]);
     }
     data(&table.render());
     note(&format!(

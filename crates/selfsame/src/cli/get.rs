@@ -61,6 +61,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "disks": bundle.disks(),
             "iso": bundle.spec.iso,
             "machine": bundle.spec.machine,
+            "protected": bundle.spec.protected,
             "origin": bundle.spec.origin,
             "status": status,
             "predicted": predicted,
@@ -97,6 +98,9 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     lines.extend(
         bundle.disks().into_iter().map(|disk| ("disk", format!("{} ({})", disk.file, disk.format.text()))),
     );
+    if bundle.spec.protected {
+        lines.push(("protected", "from being deleted".to_owned()));
+    }
     if let Some(status) = status {
         let pid = status.backend_pid.map_or_else(String::new, |pid| format!(", QEMU {pid}"));
         lines.push(("processes", format!("supervisor {}{pid}", status.supervisor_pid)));

@@ -3,6 +3,7 @@
 //! A leaf command is one file: its arguments, whose doc comments are its help, and `run`. A command gives back how it
 //! ended as a [`Report`] or an [`Exit`]; only [`main`] turns that into an exit status.
 
+mod complete;
 mod completion;
 mod config;
 mod create;
@@ -14,8 +15,13 @@ mod identity;
 mod list;
 mod man;
 mod overview;
+mod protect;
+mod quota;
+mod rename;
 mod request;
+mod restart;
 mod run;
+mod set;
 mod supervise;
 mod usage;
 mod version;
@@ -52,11 +58,15 @@ Everyday:
   run         Start a VM, or take over one whose supervisor is gone
   start       The same as `run -d`
   stop        Ask guests to power down, and cut their power when they do not
+  restart     Stop a VM and start it again
   kill        End VMs at once
   pause       Let guests stand still, their memory kept
   resume      Let paused guests go on
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
+  set         Change what a VM is made of
+  rename      Give a VM another name
+  protect     Keep VMs from being deleted
   delete      Delete VMs with their disks (also `rm`)
   why         Explain what stands in the way of a start
   events      Show what happened
@@ -66,6 +76,7 @@ Identity (also `mid`):
 
 This host:
   doctor      Check this host and its VMs
+  quota       Show how many guests may run at the same time
   config      Show the settings and where each comes from
   completion  Print completions for a shell
   version     Show the version and what works on this host
@@ -95,6 +106,7 @@ enum Command {
     Run(run::Arguments),
     Start(run::StartArguments),
     Stop(request::StopArguments),
+    Restart(restart::Arguments),
     Kill(request::KillArguments),
     Pause(request::PauseArguments),
     Resume(request::ResumeArguments),
@@ -102,6 +114,9 @@ enum Command {
     List(list::Arguments),
     #[command(visible_alias = "inspect")]
     Get(get::Arguments),
+    Set(set::Arguments),
+    Rename(rename::Arguments),
+    Protect(protect::Arguments),
     #[command(visible_alias = "rm")]
     Delete(delete::Arguments),
     Why(why::Arguments),
@@ -109,9 +124,13 @@ enum Command {
     #[command(subcommand, visible_alias = "mid")]
     Identity(identity::Command),
     Doctor(doctor::Arguments),
+    #[command(subcommand)]
+    Quota(quota::Command),
     Config(config::Arguments),
     Completion(completion::Arguments),
     Version(version::Arguments),
+    #[command(hide = true)]
+    Complete(complete::Arguments),
     #[command(hide = true)]
     Man(man::Arguments),
     #[command(hide = true)]
@@ -145,23 +164,29 @@ fn dispatch(arguments: Arguments) -> Outcome {
     let context = || Context::from_environment();
     let Some(command) = arguments.command else { return overview::run(&context()?) };
     match command {
-        Command::Completion(arguments) => completion::run(&arguments, &mut Arguments::command()),
+        Command::Completion(arguments) => completion::run(&arguments),
+        Command::Complete(arguments) => complete::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Supervise(arguments) => supervise::run(arguments),
         Command::Create(arguments) => create::run(&context()?, &global, arguments),
         Command::Run(arguments) => run::run(&context()?, &global, &arguments),
         Command::Start(arguments) => run::run(&context()?, &global, &arguments.detached()),
         Command::Stop(arguments) => request::stop(&context()?, &global, &arguments),
+        Command::Restart(arguments) => restart::run(&context()?, &global, &arguments),
         Command::Kill(arguments) => request::kill(&context()?, &global, &arguments),
         Command::Pause(arguments) => request::pause(&context()?, &global, &arguments),
         Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),
         Command::List(arguments) => list::run(&context()?, &global, &arguments),
         Command::Get(arguments) => get::run(&context()?, &global, &arguments),
+        Command::Set(arguments) => set::run(&context()?, &global, &arguments),
+        Command::Rename(arguments) => rename::run(&context()?, &global, &arguments),
+        Command::Protect(arguments) => protect::run(&context()?, &global, &arguments),
         Command::Delete(arguments) => delete::run(&context()?, &global, &arguments),
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),
         Command::Identity(command) => identity::run(&context()?, &global, command),
         Command::Doctor(arguments) => doctor::run(&context()?, &global, &arguments),
+        Command::Quota(command) => quota::run(&context()?, &global, command),
         Command::Config(arguments) => config::run(&context()?, &global, &arguments),
         Command::Version(arguments) => version::run(&context()?, &global, &arguments),
     }

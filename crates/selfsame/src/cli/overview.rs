@@ -2,8 +2,10 @@
 
 use selfsame_host::context::Context;
 use selfsame_host::library::list;
+use selfsame_host::quota::Quota;
 use selfsame_host::time::Time;
 use selfsame_machine::code::Exit;
+use selfsame_machine::spec::Guest;
 
 use super::Outcome;
 use crate::output::data;
@@ -18,8 +20,13 @@ pub(super) fn run(context: &Context) -> Outcome {
         (false, None) => "selfsame list; selfsame run -d NAME".to_owned(),
         (false, Some(name)) => format!("selfsame get {name}; selfsame stop {name}"),
     };
+    let quota = Quota::look(context, Guest::Linux);
+    let slots = match quota.limit {
+        None => "Linux guests need none; this host starts as many as it has memory for".to_owned(),
+        Some(limit) => format!("{} of {limit} for Linux guests are taken", quota.taken.len()),
+    };
     data(&crate::report::printable(&format!(
-        "{} of {} VMs run: {runs}\nslots: Linux guests need none; this host starts as many as it has memory for\nnext: {next} (all commands: selfsame --help)\n",
+        "{} of {} VMs run: {runs}\nslots: {slots}\nnext: {next} (all commands: selfsame --help)\n",
         live.len(),
         vms.len(),
     )));

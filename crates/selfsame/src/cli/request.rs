@@ -73,10 +73,14 @@ pub(super) struct StopArguments {
 }
 
 pub(super) fn stop(context: &Context, global: &Global, arguments: &StopArguments) -> Outcome {
+    each(context, global, &arguments.of.vms, stop_request(context, arguments.timeout))
+}
+
+/// A stop with so many seconds of time, or with what is configured.
+pub(super) fn stop_request(context: &Context, seconds: Option<u32>) -> Request {
     let configured = context.config.stop_timeout;
-    let timeout = arguments.timeout.map_or(configured, |seconds| Duration::from_secs(u64::from(seconds)));
-    let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-    each(context, global, &arguments.of.vms, Request::Stop { timeout_ms })
+    let timeout = seconds.map_or(configured, |seconds| Duration::from_secs(u64::from(seconds)));
+    Request::Stop { timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX) }
 }
 
 pub(super) fn kill(context: &Context, global: &Global, arguments: &KillArguments) -> Outcome {
@@ -108,7 +112,7 @@ fn each(context: &Context, global: &Global, vms: &[OsString], request: Request) 
 }
 
 /// What became of a request.
-struct Told {
+pub(super) struct Told {
     name: Named,
     message: String,
     outcome: &'static str,
@@ -116,6 +120,21 @@ struct Told {
 }
 
 impl Told {
+    /// Whether it ran until now.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// How it ended, if it ran.
+    pub(super) const fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    /// The same for people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     fn show(&self, global: &Global) {
         match global.format {
             Format::Json => json(&serde_json::json!({
@@ -131,7 +150,7 @@ impl Told {
 const ATTEMPTS: u32 = 5;
 
 /// Asks one VM. A supervisor that is killed while it is asked has a successor, which is asked then.
-fn ask(context: &Context, vm: &OsStr, request: Request) -> Result<Told, Report> {
+pub(super) fn ask(context: &Context, vm: &OsStr, request: Request) -> Result<Told, Report> {
     let folder = find(context, vm)?;
     for _ in 0..ATTEMPTS {
         match ask_supervisor(context, &folder, request) {

@@ -1,6 +1,6 @@
 //! `selfsame run` and `start`: start a VM, or take over one whose supervisor is gone.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use selfsame_host::library::find;
 use selfsame_host::lock::FolderLock;
 use selfsame_host::qemu::accelerator;
 use selfsame_host::supervisor::{
-    Client, Ended, Mission, Options, Outcome as Started, PATIENCE, RunNames, SupervisorError, launch,
+    Client, Ended, Mission, Options, Outcome as Started, PATIENCE, RunNames, Status, SupervisorError, launch,
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
@@ -65,6 +65,22 @@ impl StartArguments {
     pub(super) fn detached(self) -> Arguments {
         Arguments { detach: true, start: self }
     }
+
+    pub(super) fn vm(&self) -> &OsStr {
+        &self.vm
+    }
+
+    /// The same for the VM in this folder, with what counts where nothing else was said.
+    pub(super) fn with(
+        &self,
+        folder: PathBuf,
+        accelerator: Option<Accelerator>,
+        despite: Vec<PathBuf>,
+    ) -> Self {
+        let mut all = self.despite.clone();
+        all.extend(despite);
+        Self { vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
+    }
 }
 
 /// An accelerator by name.
@@ -90,33 +106,9 @@ impl Accelerator {
 
 pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> Outcome {
     let folder = find(context, &arguments.start.vm)?;
-    let name = context.named(&folder);
-    let names = names(&folder)?;
-    // Asked before a process is started for it: the common way to find that it runs already.
-    if let Some(client) = Client::connect(&context.home.run(), names, PATIENCE)? {
-        return Err(SupervisorError::Running { name, pid: Some(client.pid()) }.into());
-    }
-    let options = Options {
-        folder: folder.clone(),
-        mission: Mission::Start { paused: arguments.start.paused },
-        accelerator: arguments.start.accel.map(Accelerator::request),
-        overrides: Overrides {
-            // The supervisor runs elsewhere: what is relative here is resolved here.
-            despite: arguments
-                .start
-                .despite
-                .iter()
-                .filter_map(|path| std::path::absolute(path).ok())
-                .collect(),
-            accept_identity: arguments.start.accept_identity,
-        },
-    };
+    let (name, names) = (context.named(&folder), names(&folder)?);
     let console = Console::after_now(&folder);
-    let Started::Up { status, notes } =
-        launch(context, &options, supervise::arguments(&options, arguments.start.accel))?
-    else {
-        return Err(SupervisorError::Died { name }.into());
-    };
+    let (status, notes) = start(context, &arguments.start)?;
     for text in notes {
         note(&format!("note: {text}"));
     }
@@ -126,17 +118,44 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     } else if global.quiet {
         data(&format!("{name}\n"));
     } else if !foreground {
-        let how = if status.adopted { "taken over" } else { "running" };
-        data(&format!(
-            "{name} is {how}, {} ({}: {})\n",
-            status.identity, status.accelerator, status.accelerator_reason
-        ));
+        data(&up(&name, &status));
     }
     if !foreground {
         return Ok(Exit::Ok);
     }
     note(&format!("{name} is running; Ctrl-C stops it, twice kills it"));
     attend(context, &name, &folder, names, console)
+}
+
+/// That a VM is up, for people.
+pub(super) fn up(name: &Named, status: &Status) -> String {
+    let how = if status.adopted { "taken over" } else { "running" };
+    format!("{name} is {how}, {} ({}: {})\n", status.identity, status.accelerator, status.accelerator_reason)
+}
+
+/// Starts a VM, or takes it over, and comes back when it is up: with its state, and what people should know.
+pub(super) fn start(
+    context: &Context,
+    arguments: &StartArguments,
+) -> Result<(Box<Status>, Vec<String>), Report> {
+    let folder = find(context, &arguments.vm)?;
+    let name = context.named(&folder);
+    // Asked before a process is started for it: the common way to find that it runs already.
+    if let Some(client) = Client::connect(&context.home.run(), names(&folder)?, PATIENCE)? {
+        return Err(SupervisorError::Running { name, pid: Some(client.pid()) }.into());
+    }
+    // The supervisor runs elsewhere: what is relative here is resolved here.
+    let despite = arguments.despite.iter().filter_map(|path| std::path::absolute(path).ok());
+    let options = Options {
+        folder,
+        mission: Mission::Start { paused: arguments.paused },
+        accelerator: arguments.accel.map(Accelerator::request),
+        overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
+    };
+    match launch(context, &options, supervise::arguments(&options, arguments.accel))? {
+        Started::Up { status, notes } => Ok((status, notes)),
+        Started::Failed(report) => Err(report),
+    }
 }
 
 pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {
@@ -168,7 +187,7 @@ fn attend(context: &Context, name: &Named, folder: &Path, names: RunNames, mut c
             Err(error) => return Err(error.into()),
         }
         if interrupts.taken() {
-            let request = if asked { Request::Kill } else { stop(context) };
+            let request = if asked { Request::Kill } else { super::request::stop_request(context, None) };
             note(if asked { "killing it" } else { "asking the guest to power down; Ctrl-C again kills it" });
             asked = true;
             if let Some(mut other) = Client::connect(&run, names, PATIENCE)? {
@@ -176,10 +195,6 @@ fn attend(context: &Context, name: &Named, folder: &Path, names: RunNames, mut c
             }
         }
     }
-}
-
-fn stop(context: &Context) -> Request {
-    Request::Stop { timeout_ms: u64::try_from(context.config.stop_timeout.as_millis()).unwrap_or(u64::MAX) }
 }
 
 /// The end of a guest that was gone before anybody could attend to it: the library has its story.

@@ -14,6 +14,8 @@ use selfsame_host::store::IdentityRow;
 use selfsame_host::time::Time;
 use selfsame_machine::identity::Identity;
 
+pub(super) use set::change;
+
 use super::{Global, Outcome};
 use crate::output::{Format, Table, data, json};
 

@@ -19,11 +19,15 @@ fn help_is_grouped_by_what_the_commands_are_for() {
       run         Start a VM, or take over one whose supervisor is gone
       start       The same as `run -d`
       stop        Ask guests to power down, and cut their power when they do not
+      restart     Stop a VM and start it again
       kill        End VMs at once
       pause       Let guests stand still, their memory kept
       resume      Let paused guests go on
       list        Show the VMs (also `ls`, `ps`)
       get         Show one VM with all that is known of it (also `inspect`)
+      set         Change what a VM is made of
+      rename      Give a VM another name
+      protect     Keep VMs from being deleted
       delete      Delete VMs with their disks (also `rm`)
       why         Explain what stands in the way of a start
       events      Show what happened
@@ -33,6 +37,7 @@ fn help_is_grouped_by_what_the_commands_are_for() {
 
     This host:
       doctor      Check this host and its VMs
+      quota       Show how many guests may run at the same time
       config      Show the settings and where each comes from
       completion  Print completions for a shell
       version     Show the version and what works on this host

@@ -106,6 +106,7 @@ fn one_vm() {
         confidence: string
         reason: string
         value: string
+    protected: bool
     schema: string
     state: string
     status: null

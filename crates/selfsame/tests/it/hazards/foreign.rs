@@ -111,7 +111,11 @@ fn hazard_a_twin_cannot_be_asked_about() {
         assert!(up.stderr.contains("despite the twin"), "{up}");
         let events = runner.events("web1");
         assert!(events.iter().any(|event| event["data"]["despite"][0] == path), "it is written down");
+        // Whoever restarts it has that word; whoever starts it again later has not.
+        let again = runner.json(["restart", "-t", "0", "--paused", "web1"]).ok();
+        assert!(again.stderr.contains("despite the twin"), "{again}");
         drop(runner.run(["kill", "web1"]).ok());
+        drop(runner.json(["restart", "--paused", "web1"]).refused(5, "identity.unknown"));
     }
     // Gone is not unknown.
     std::fs::remove_dir_all(&twin).unwrap();

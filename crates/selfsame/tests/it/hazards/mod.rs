@@ -3,6 +3,7 @@
 //! status, and the next try works.
 
 mod bundle;
+mod changes;
 mod copies;
 mod deletion;
 mod disk_full;
@@ -13,7 +14,10 @@ mod library;
 mod locks;
 mod names;
 mod qemu;
+mod quota;
 mod races;
+mod renames;
+mod restarts;
 mod silent;
 mod socket;
 mod starts;
