@@ -203,8 +203,13 @@ impl Machine {
         match wait {
             _ if end_wanted => self.over(on, [BackendEvent::Exited(ExitStatus::Unknown)]),
             Some(wait) => {
-                let machine = Arc::clone(self);
-                self.queue.submit_after(wait, move |on| machine.start(on, begin));
+                let machine = Arc::downgrade(self);
+                self.queue.submit_after(wait, move |on| {
+                    // Forgotten meanwhile, nobody would drive its guest.
+                    if let Some(machine) = machine.upgrade() {
+                        machine.start(on, begin);
+                    }
+                });
             }
             None => self.over(on, [BackendEvent::StartFailed(Box::new(Report::from(error)))]),
         }
