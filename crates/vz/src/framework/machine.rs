@@ -189,8 +189,8 @@ impl Machine {
         });
         match begin {
             _ if end_wanted => self.cut_power(on),
-            Begin::Boot { paused: false } => self.tell(BackendEvent::Ready { paused: false }),
-            Begin::Restore { .. } => self.tell(BackendEvent::Ready { paused: true }),
+            Begin::Boot { paused: false } => self.tell(on, BackendEvent::Ready { paused: false }),
+            Begin::Restore { .. } => self.tell(on, BackendEvent::Ready { paused: true }),
             Begin::Boot { paused: true } => self.stand_still_at_first(on),
         }
     }
@@ -219,12 +219,12 @@ impl Machine {
 
     /// The framework has no start that stands still: the guest's processors have run for a moment.
     fn stand_still_at_first(self: &Arc<Self>, on: &OnQueue<'_>) {
-        let handler = self.handler(|machine, _, outcome| {
+        let handler = self.handler(|machine, on, outcome| {
             let paused = outcome.is_ok();
             if let Err(link) = outcome {
-                machine.incident(IncidentKind::Order, format!("it could not be paused: {link}"));
+                machine.incident(on, IncidentKind::Order, format!("it could not be paused: {link}"));
             }
-            machine.tell(BackendEvent::Ready { paused });
+            machine.tell(on, BackendEvent::Ready { paused });
         });
         // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
         self.with_vm(on, |vm| unsafe { vm.pauseWithCompletionHandler(&handler) });
@@ -250,14 +250,14 @@ impl Machine {
         }
         // SAFETY: on the machine's queue. In a state that does not fit there is an error.
         let pressed = self.with_vm(on, |vm| unsafe { vm.requestStopWithError() });
-        if let Some(Err(_)) = pressed {
+        if !matches!(pressed, Some(Ok(()))) {
             // A guest that is just being resumed cannot be asked yet; the life cycle presses again.
             self.state.with(on, |state| state.power_pressed = false);
         }
     }
 
     pub(super) fn save(self: &Arc<Self>, on: &OnQueue<'_>, to: PathBuf) {
-        let failed = |report| self.tell(BackendEvent::SaveFailed(Box::new(report)));
+        let failed = |report| self.tell(on, BackendEvent::SaveFailed(Box::new(report)));
         let saves = self.state.with(on, |state| match &state.stage {
             Stage::Up(objects) => objects.saves.clone(),
             Stage::Idle | Stage::Starting(_) | Stage::Over => Err(no_guest().into()),
@@ -270,20 +270,21 @@ impl Machine {
             return failed(VzError::System { doing: "save the guest's state", source }.into());
         }
         let url = file_url(&to);
-        let handler = self.handler(move |machine, _, outcome| machine.saved(&to, outcome));
+        let handler = self.handler(move |machine, on, outcome| machine.saved(on, &to, outcome));
         // SAFETY: on the machine's queue; that this macOS has the method was asked when the machine was made.
         self.with_vm(on, |vm| unsafe { vm.saveMachineStateToURL_completionHandler(&url, &handler) });
     }
 
-    fn saved(&self, to: &Path, outcome: Outcome) {
-        self.tell(match outcome {
+    fn saved(&self, on: &OnQueue<'_>, to: &Path, outcome: Outcome) {
+        let event = match outcome {
             Ok(()) => BackendEvent::Saved,
             Err(link) => {
                 // Nothing was there before; what is there now is half a state.
                 drop(std::fs::remove_file(to));
                 BackendEvent::SaveFailed(Box::new(VzError::failed("save the guest's state", link).into()))
             }
-        });
+        };
+        self.tell(on, event);
     }
 
     // --- Ending ---
@@ -313,7 +314,9 @@ impl Machine {
     fn switched_off(&self, on: &OnQueue<'_>, outcome: Outcome) {
         match outcome {
             Ok(()) => self.over(on, [BackendEvent::Exited(ExitStatus::Code(0))]),
-            Err(link) => self.incident(IncidentKind::Order, format!("it could not be switched off: {link}")),
+            Err(link) => {
+                self.incident(on, IncidentKind::Order, format!("it could not be switched off: {link}"))
+            }
         }
     }
 
@@ -335,18 +338,21 @@ impl Machine {
         self.over(on, [incident, BackendEvent::Exited(ExitStatus::Failed)]);
     }
 
-    pub(super) fn network_lost(&self, link: &Link) {
-        self.incident(IncidentKind::Network, link.to_string());
+    pub(super) fn network_lost(&self, on: &OnQueue<'_>, link: &Link) {
+        self.incident(on, IncidentKind::Network, link.to_string());
     }
 
     // --- Shared ---
 
-    fn tell(&self, event: BackendEvent) {
-        self.bell.ring(event);
+    /// Tells an event, unless the end was told: a handler that was under way then may come afterwards.
+    fn tell(&self, on: &OnQueue<'_>, event: BackendEvent) {
+        if !self.state.with(on, |state| matches!(state.stage, Stage::Over)) {
+            self.bell.ring(event);
+        }
     }
 
-    fn incident(&self, kind: IncidentKind, what: String) {
-        self.tell(BackendEvent::Incident(Incident { kind, what }));
+    fn incident(&self, on: &OnQueue<'_>, kind: IncidentKind, what: String) {
+        self.tell(on, BackendEvent::Incident(Incident { kind, what }));
     }
 
     /// Tells the end, once, and lets go of the objects.
@@ -355,7 +361,7 @@ impl Machine {
         if !matches!(stage, Stage::Over) {
             // First the objects: who is told that it is over may start the VM again at once.
             drop(stage);
-            events.into_iter().for_each(|event| self.tell(event));
+            events.into_iter().for_each(|event| self.bell.ring(event));
         }
     }
 
@@ -369,12 +375,17 @@ impl Machine {
     }
 
     /// A completion handler that owns everything it needs. The framework calls it once, on the machine's queue.
-    fn handler(self: &Arc<Self>, then: impl FnOnce(&Arc<Self>, &OnQueue<'_>, Outcome) + 'static) -> Handler {
+    ///
+    /// What it owns goes with the block, which the framework may let go of on any thread: so it can be sent.
+    fn handler(
+        self: &Arc<Self>,
+        then: impl FnOnce(&Arc<Self>, &OnQueue<'_>, Outcome) + Send + 'static,
+    ) -> Handler {
         let machine = Arc::clone(self);
         let then = Cell::new(Some(then));
         RcBlock::new(move |error: *mut NSError| {
-            let Some(then) = then.take() else { return };
             machine.queue.callback(|on| {
+                let Some(then) = then.take() else { return };
                 // SAFETY: nil, or an error that lives for this call.
                 let outcome = unsafe { error.as_ref() }.map_or(Ok(()), |error| Err(link_of(error)));
                 then(&machine, on, outcome);
@@ -383,10 +394,10 @@ impl Machine {
     }
 
     fn tell_when_done(self: &Arc<Self>, participle: &'static str, event: BackendEvent) -> Handler {
-        self.handler(move |machine, _, outcome| match outcome {
-            Ok(()) => machine.tell(event),
+        self.handler(move |machine, on, outcome| match outcome {
+            Ok(()) => machine.tell(on, event),
             Err(link) => {
-                machine.incident(IncidentKind::Order, format!("it could not be {participle}: {link}"))
+                machine.incident(on, IncidentKind::Order, format!("it could not be {participle}: {link}"))
             }
         })
     }
