@@ -9,7 +9,7 @@
 //!
 //! - **Idle**: no object exists; a start may be waiting for its next try.
 //! - **Starting**, **Up**: the objects exist.
-//! - **Over**: the end was told, once; the objects were let go of, and with them the framework's locks.
+//! - **Over**: the objects are let go of, and with them the framework's locks; then the end is told, once.
 //!
 //! **Invariant.** Each function here runs on the queue (it takes the proof), and after `Over` nothing is told any more.
 
@@ -80,7 +80,8 @@ enum Stage {
     Idle,
     Starting(Objects),
     Up(Objects),
-    Over,
+    /// With what is still to be let go of.
+    Over(Option<Objects>),
 }
 
 /// What exists of a machine.
@@ -260,7 +261,7 @@ impl Machine {
         let failed = |report| self.tell(on, BackendEvent::SaveFailed(Box::new(report)));
         let saves = self.state.with(on, |state| match &state.stage {
             Stage::Up(objects) => objects.saves.clone(),
-            Stage::Idle | Stage::Starting(_) | Stage::Over => Err(no_guest().into()),
+            Stage::Idle | Stage::Starting(_) | Stage::Over(_) => Err(no_guest().into()),
         });
         if let Err(report) = saves {
             return failed(report);
@@ -311,7 +312,7 @@ impl Machine {
         self.with_vm(on, |vm| unsafe { vm.stopWithCompletionHandler(&handler) });
     }
 
-    fn switched_off(&self, on: &OnQueue<'_>, outcome: Outcome) {
+    fn switched_off(self: &Arc<Self>, on: &OnQueue<'_>, outcome: Outcome) {
         match outcome {
             Ok(()) => self.over(on, [BackendEvent::Exited(ExitStatus::Code(0))]),
             Err(link) => {
@@ -321,13 +322,13 @@ impl Machine {
     }
 
     /// The guest's machine ended by itself.
-    pub(super) fn guest_stopped(&self, on: &OnQueue<'_>) {
+    pub(super) fn guest_stopped(self: &Arc<Self>, on: &OnQueue<'_>) {
         let events = [BackendEvent::ShutDown(Shutdown::ByGuest), BackendEvent::Exited(ExitStatus::Code(0))];
         self.over(on, events);
     }
 
     /// The framework, or its service for this machine, failed.
-    pub(super) fn failed(&self, on: &OnQueue<'_>, link: Link) {
+    pub(super) fn failed(self: &Arc<Self>, on: &OnQueue<'_>, link: Link) {
         let starting = self.state.with(on, |state| matches!(state.stage, Stage::Starting(_)));
         if starting {
             let report = Report::from(VzError::failed("start the guest", link));
@@ -346,7 +347,7 @@ impl Machine {
 
     /// Tells an event, unless the end was told: a handler that was under way then may come afterwards.
     fn tell(&self, on: &OnQueue<'_>, event: BackendEvent) {
-        if !self.state.with(on, |state| matches!(state.stage, Stage::Over)) {
+        if !self.state.with(on, |state| matches!(state.stage, Stage::Over(_))) {
             self.bell.ring(event);
         }
     }
@@ -355,13 +356,33 @@ impl Machine {
         self.tell(on, BackendEvent::Incident(Incident { kind, what }));
     }
 
-    /// Tells the end, once, and lets go of the objects.
-    fn over(&self, on: &OnQueue<'_>, events: impl IntoIterator<Item = BackendEvent>) {
-        let stage = self.state.with(on, |state| std::mem::replace(&mut state.stage, Stage::Over));
-        if !matches!(stage, Stage::Over) {
-            // First the objects: who is told that it is over may start the VM again at once.
-            drop(stage);
-            events.into_iter().for_each(|event| self.bell.ring(event));
+    /// Lets go of the objects, and then tells the end, once: who is told may start the VM again at once.
+    ///
+    /// Both in work of its own. What ends a machine is mostly a callback that it makes itself, and the framework still uses
+    /// it, and keeps it, until that returns.
+    fn over(self: &Arc<Self>, on: &OnQueue<'_>, events: impl IntoIterator<Item = BackendEvent>) {
+        let is_first = self.state.with(on, |state| {
+            let left = match std::mem::take(&mut state.stage) {
+                Stage::Over(left) => {
+                    state.stage = Stage::Over(left);
+                    return false;
+                }
+                Stage::Starting(objects) | Stage::Up(objects) => Some(objects),
+                Stage::Idle => None,
+            };
+            state.stage = Stage::Over(left);
+            true
+        });
+        if is_first {
+            let events: Vec<BackendEvent> = events.into_iter().collect();
+            self.submit(move |machine, on| {
+                let left = machine.state.with(on, |state| match &mut state.stage {
+                    Stage::Over(left) => left.take(),
+                    Stage::Idle | Stage::Starting(_) | Stage::Up(_) => None,
+                });
+                drop(left);
+                events.into_iter().for_each(|event| machine.bell.ring(event));
+            });
         }
     }
 
@@ -369,7 +390,7 @@ impl Machine {
     fn with_vm<R>(&self, on: &OnQueue<'_>, work: impl FnOnce(&VZVirtualMachine) -> R) -> Option<R> {
         let vm = self.state.with(on, |state| match &state.stage {
             Stage::Up(objects) => Some(objects.vm.clone()),
-            Stage::Idle | Stage::Starting(_) | Stage::Over => None,
+            Stage::Idle | Stage::Starting(_) | Stage::Over(_) => None,
         })?;
         Some(work(&vm))
     }
