@@ -14,7 +14,7 @@ pub(super) enum Settled {
     Up {
         /// Whether it stands still.
         paused: bool,
-        /// What happened to it since.
+        /// What happened to it since, after what it told on the way that people should know of.
         since: Vec<BackendEvent>,
     },
     /// It did not come up, and nothing is left of it.
@@ -29,21 +29,23 @@ pub(super) enum Settled {
 pub(super) fn start<B: Backend>(guest: &mut B, paused: bool, limit: Duration) -> Result<Settled, B::Error> {
     guest.order(Order::Start { paused })?;
     let began = Instant::now();
+    let mut told = Vec::new();
     loop {
         let mut events = guest.take_events().into_iter();
         while let Some(event) = events.next() {
             match event {
                 BackendEvent::Ready { paused } => {
-                    return Ok(Settled::Up { paused, since: events.collect() });
+                    told.extend(events);
+                    return Ok(Settled::Up { paused, since: told });
                 }
                 BackendEvent::StartFailed(report) => return Ok(Settled::Failed(report)),
                 BackendEvent::Exited(_) => return Ok(Settled::Gone),
+                incident @ BackendEvent::Incident(_) => told.push(incident),
                 BackendEvent::Paused
                 | BackendEvent::Resumed
                 | BackendEvent::Reset
                 | BackendEvent::ShutDown(_)
                 | BackendEvent::Panicked
-                | BackendEvent::Incident(_)
                 | BackendEvent::Saved
                 | BackendEvent::SaveFailed(_)
                 | BackendEvent::InternalError
@@ -120,11 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_news_that_it_is_up_is_kept_for_the_driver() {
+    fn incidents_and_what_follows_the_news_that_it_is_up_are_kept_for_the_driver() {
         let lost = BackendEvent::Incident(Incident { kind: IncidentKind::Network, what: "gone".into() });
-        let script = [vec![], vec![BackendEvent::Reset, BackendEvent::Ready { paused: true }, lost.clone()]];
-        let (settled, orders) = settle(script);
-        assert_eq!(settled, Settled::Up { paused: true, since: vec![lost] });
+        let refused = Incident { kind: IncidentKind::Order, what: "it could not be paused".into() };
+        let refused = BackendEvent::Incident(refused);
+        let up = BackendEvent::Ready { paused: false };
+        let (settled, orders) = settle([vec![refused.clone()], vec![BackendEvent::Reset, up, lost.clone()]]);
+        assert_eq!(settled, Settled::Up { paused: false, since: vec![refused, lost] });
         assert_eq!(orders, [Order::Start { paused: true }]);
     }
 
