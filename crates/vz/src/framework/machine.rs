@@ -72,6 +72,8 @@ struct State {
     end_asked: Option<Instant>,
     /// Whether a macOS guest was asked to shut down.
     power_pressed: bool,
+    /// Whether the framework is switching it off.
+    cutting: bool,
 }
 
 #[derive(Debug, Default)]
@@ -226,6 +228,7 @@ impl Machine {
                 machine.incident(on, IncidentKind::Order, format!("it could not be paused: {link}"));
             }
             machine.tell(on, BackendEvent::Ready { paused });
+            machine.cut_if_wanted(on);
         });
         // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
         self.with_vm(on, |vm| unsafe { vm.pauseWithCompletionHandler(&handler) });
@@ -276,7 +279,7 @@ impl Machine {
         self.with_vm(on, |vm| unsafe { vm.saveMachineStateToURL_completionHandler(&url, &handler) });
     }
 
-    fn saved(&self, on: &OnQueue<'_>, to: &Path, outcome: Outcome) {
+    fn saved(self: &Arc<Self>, on: &OnQueue<'_>, to: &Path, outcome: Outcome) {
         let event = match outcome {
             Ok(()) => BackendEvent::Saved,
             Err(link) => {
@@ -286,6 +289,7 @@ impl Machine {
             }
         };
         self.tell(on, event);
+        self.cut_if_wanted(on);
     }
 
     // --- Ending ---
@@ -308,15 +312,25 @@ impl Machine {
     /// One that is still starting is cut off once it is up.
     fn cut_power(self: &Arc<Self>, on: &OnQueue<'_>) {
         let handler = self.handler(|machine, on, outcome| machine.switched_off(on, outcome));
+        // Before the call, whose handler takes it back.
+        self.state.with(on, |state| state.cutting = matches!(state.stage, Stage::Up(_)));
         // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
         self.with_vm(on, |vm| unsafe { vm.stopWithCompletionHandler(&handler) });
+    }
+
+    /// The framework may have refused to switch it off while it was still pausing, resuming or saving.
+    fn cut_if_wanted(self: &Arc<Self>, on: &OnQueue<'_>) {
+        if self.state.with(on, |state| state.end_asked.is_some() && !state.cutting) {
+            self.cut_power(on);
+        }
     }
 
     fn switched_off(self: &Arc<Self>, on: &OnQueue<'_>, outcome: Outcome) {
         match outcome {
             Ok(()) => self.over(on, [BackendEvent::Exited(ExitStatus::Code(0))]),
             Err(link) => {
-                self.incident(on, IncidentKind::Order, format!("it could not be switched off: {link}"))
+                self.state.with(on, |state| state.cutting = false);
+                self.incident(on, IncidentKind::Order, format!("it could not be switched off: {link}"));
             }
         }
     }
@@ -415,11 +429,18 @@ impl Machine {
     }
 
     fn tell_when_done(self: &Arc<Self>, participle: &'static str, event: BackendEvent) -> Handler {
-        self.handler(move |machine, on, outcome| match outcome {
-            Ok(()) => machine.tell(on, event),
-            Err(link) => {
-                machine.incident(on, IncidentKind::Order, format!("it could not be {participle}: {link}"))
+        self.handler(move |machine, on, outcome| {
+            match outcome {
+                Ok(()) => machine.tell(on, event),
+                Err(link) => {
+                    machine.incident(
+                        on,
+                        IncidentKind::Order,
+                        format!("it could not be {participle}: {link}"),
+                    );
+                }
             }
+            machine.cut_if_wanted(on);
         })
     }
 }
