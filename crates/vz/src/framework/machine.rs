@@ -17,7 +17,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use block2::RcBlock;
 use objc2::rc::Retained;
@@ -37,6 +37,10 @@ use crate::bell::Bell;
 use crate::error::{Link, Unsupported, VzError};
 use crate::plan::Plan;
 use crate::retry::Retry;
+
+/// After so long an end that does not come is given up: [`GRACE`], by the clock of whoever asks again after it. This queue
+/// may have come to the first asking a little later than that.
+const STUCK: Duration = GRACE.saturating_sub(Duration::from_secs(1));
 
 /// How a guest is to begin.
 #[derive(Debug, Clone)]
@@ -299,7 +303,7 @@ impl Machine {
     pub(super) fn switch_off(self: &Arc<Self>, on: &OnQueue<'_>) {
         let (is_idle, is_stuck) = self.state.with(on, |state| {
             let asked = state.end_asked.get_or_insert_with(Instant::now);
-            (matches!(state.stage, Stage::Idle), asked.elapsed() >= GRACE)
+            (matches!(state.stage, Stage::Idle), asked.elapsed() >= STUCK)
         });
         if is_idle || is_stuck {
             // A machine whose objects are gone is ended by the framework, and at the latest by the end of this process.
