@@ -17,6 +17,7 @@ pub use twins::{Twin, TwinState, look_at, own_disks, twins_of};
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use selfsame_machine::problem::Report;
@@ -28,6 +29,13 @@ use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, SlotLock, Subject
 use crate::quota::{self, Quota, Slot};
 use crate::store::Store;
 use crate::time::Time;
+
+/// How long the VM's own files may still be held before that is a refusal. On macOS the framework's service of a guest that
+/// has just ended holds them for up to about 8 s (reports in the issues of public tools; confidence: medium), so that a
+/// start waits for it here as long as it tries the framework itself. QEMU's locks go with its process.
+const LETTING_GO: Duration = if cfg!(target_os = "macos") { Duration::from_secs(15) } else { Duration::ZERO };
+/// How often it is looked meanwhile.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What a start may pass over, each on somebody's explicit word.
 #[derive(Debug, Clone, Default)]
@@ -148,8 +156,12 @@ pub fn pass(
             }
         }
     }
-    if let Some(sign) = own_disks(bundle) {
-        return Err(Refusal::Disk { name: context.named(&bundle.folder), sign }.into());
+    let began = Instant::now();
+    while let Some(sign) = own_disks(bundle) {
+        if began.elapsed() >= LETTING_GO {
+            return Err(Refusal::Disk { name: context.named(&bundle.folder), sign }.into());
+        }
+        std::thread::sleep(LOOK);
     }
     let guest = bundle.guest();
     let slot = match quota::claim(context, place, guest, &note)? {

@@ -14,9 +14,10 @@
 //! ```
 //!
 //! **Invariant: queue-bound by construction.** The framework aborts a process that touches a virtual machine, its devices
-//! or its installer off the machine's queue, getters included. So every function that touches a framework object takes an
-//! `OnQueue`, which exists only inside work that runs on a queue, and the objects lie in a `Bound`, which opens only for
-//! the `OnQueue` of its own queue and lets go of its content there.
+//! or its installer off the machine's queue, getters included. So every function that touches one of those takes an
+//! `OnQueue`, which exists only inside work that runs on a queue, and they lie in a `Bound`, which opens only for the
+//! `OnQueue` of its own queue and lets go of its content there. Configurations are plain values of the same work;
+//! identifiers and class methods need no queue.
 //!
 //! **Invariant: completion handlers are the truth.** No state is polled. Each handler owns its own sender.
 //!

@@ -100,6 +100,14 @@ def a_kill_in_the_start_ends_it(bench: Bench) -> None:
 
 
 @scenario
+def a_kill_while_it_is_being_paused_is_a_cut(bench: Bench) -> None:
+    """The framework refuses to switch it off until it stands still; then it is told again, and not given up."""
+    bench.mac("vm")
+    run = bench.run(*UP, "pause vm", "kill vm", "wait vm ended 5").says("exited: Code(0)", "vm phase ended: killed")
+    run.sent("VZVirtualMachine", "stopWithCompletionHandler:", 2).noted("vm: deallocated while", 0)
+
+
+@scenario
 def a_machine_that_is_forgotten_while_it_runs_leaves_nothing(bench: Bench) -> None:
     """As at the end of a supervisor."""
     bench.mac("vm")

@@ -91,6 +91,16 @@ def a_lock_that_goes_away_lets_the_start_succeed(bench: Bench) -> None:
 
 
 @scenario
+def a_start_that_waits_is_forgotten_with_its_machine(bench: Bench) -> None:
+    """The file is free after 2 s, and nobody is left who would drive the guest."""
+    holder = lock(bench.mac("mac") / "AuxiliaryStorage")
+    world = bench.world("vm mac @mac", "start mac", "run 0.1", "drop mac", "run 20")
+    other = world.dispatch.create("another tool")
+    world.dispatch.submit(other, lambda: os.close(holder), 2 * SECOND)
+    bench.finish(world).never_sent("initWithConfiguration:queue:")
+
+
+@scenario
 def a_lock_that_outlives_its_machine_is_waited_for(bench: Bench) -> None:
     """A start right after an end meets the lock of the life before, for 8 s."""
     bench.mac("mac")

@@ -98,7 +98,7 @@ const FAULTS: [Fault; 7] = [
             to: "com.apple.security.hypervisor",
         },
         step: Step::Scenario("a_guest_lives_on_every_supported_macos"),
-        says: "entitlement",
+        says: "vz.unentitled",
     },
     Fault {
         name: "a flipped bit in the signed file",

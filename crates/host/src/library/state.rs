@@ -94,6 +94,8 @@ impl VmState {
         };
         let alive = match record.qemu {
             Some(qemu) => qemu.lives(),
+            // No guest of QEMU's: it ended with its supervisor, and whoever has the identity is a twin.
+            None if record.qemu_uuid.is_empty() => false,
             // Killed between the start of QEMU and the second writing of the record: the locks tell.
             None => match digest() {
                 Some(digest) => asker.is_claimed(&Subject::Identity(digest))?,

@@ -9,6 +9,7 @@ use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{Answer, Request};
 use selfsame_machine::problem::{Hint, Problem, Report};
 
+use super::WITHOUT;
 use super::protocol::{Call, Ended, Greeting, LINE_LIMIT, PROTOCOL, Reply, Status, Want};
 use super::record::RunNames;
 use crate::socket::SocketFolder;
@@ -61,18 +62,14 @@ impl Problem for ClientError {
         match self {
             Self::Unresponsive { pid: Some(pid), .. } => vec![
                 Hint::run("if it was stopped, let it go on", format!("kill -CONT {pid}")),
-                Hint::run(
-                    "or end it: the guest goes on, and the next `run` takes over",
-                    format!("kill -KILL {pid}"),
-                ),
+                Hint::run(format!("or end it: {WITHOUT}"), format!("kill -KILL {pid}")),
             ],
             Self::Unresponsive { pid: None, .. } | Self::Nonsense => {
                 vec![Hint::run("see who holds what", "selfsame doctor host")]
             }
-            Self::Protocol { pid, .. } => vec![Hint::run(
-                "end it: the guest goes on, and the next `run` of this version takes over",
-                format!("kill -KILL {pid}"),
-            )],
+            Self::Protocol { pid, .. } => {
+                vec![Hint::run(format!("end it: {WITHOUT}"), format!("kill -KILL {pid}"))]
+            }
             Self::Refused(report) => report.hints.clone(),
         }
     }

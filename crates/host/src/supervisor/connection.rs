@@ -9,6 +9,7 @@ use rustix::event::PollFlags;
 use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Report};
 
+use super::WITHOUT;
 use super::protocol::{Call, Greeting, LINE_LIMIT, PROTOCOL, Reply, Want};
 
 /// A connected client.
@@ -125,7 +126,7 @@ fn understand(line: &[u8]) -> Result<Want, Report> {
                 format!("the call speaks protocol {protocol}; this supervisor speaks {PROTOCOL}"),
             );
             report.hints.push(Hint::run(
-                "end the supervisor: the guest goes on, and the next `run` takes over with its own version",
+                format!("end the supervisor: {WITHOUT}"),
                 format!("kill -KILL {}", std::process::id()),
             ));
             return Err(report);

@@ -13,8 +13,9 @@
 //!   step 1 held by the orphan, proves that it is ours, and adopts it.
 //! - The record (`run/KEY.json`) is written before QEMU starts and again when its pid is known.
 //! - At the end the waiting clients are told last, when everything is free: who waited may start the VM again at once.
+//! - A guest of Virtualization.framework (macOS) lives in its supervisor, and ends with it: there is nothing to adopt.
 //!
-//! A supervisor has one thread and, beside a quiet guest, never wakes.
+//! A supervisor has one thread of ours and, beside a quiet guest, never wakes.
 
 mod adopt;
 mod chronicle;
@@ -50,8 +51,16 @@ use crate::store::Store;
 use chronicle::StoreChronicle;
 use driver::Driver;
 
-/// How long a second supervisor waits for what becomes of the first: the longest that a start may take.
-const RACE: Duration = Duration::from_secs(60);
+/// How long a second supervisor waits for what becomes of the first: the longest that a start may take. On macOS that is
+/// the gate's wait for files to be let go of, and then the framework's start with its tries.
+const RACE: Duration = Duration::from_secs(if cfg!(target_os = "macos") { 120 } else { 60 });
+
+/// What becomes of the guest of a supervisor that is ended, as hints say it.
+const WITHOUT: &str = if cfg!(target_os = "macos") {
+    "a guest of Virtualization.framework ends with it, as if its power were cut; one of QEMU goes on"
+} else {
+    "the guest goes on, and the next `run` takes over"
+};
 
 /// How long a guest's process may hold its locks after it was killed.
 const ENDING: Duration = Duration::from_secs(2);

@@ -30,7 +30,7 @@ const DISPLAY: (isize, isize, isize) = (1920, 1080, 80);
 /// # Errors
 /// When the framework does not take a part of it, or not the whole.
 pub(super) fn configure(
-    on: &OnQueue<'_>,
+    _on: &OnQueue<'_>,
     plan: &Plan,
     report: Option<BorrowedFd<'_>>,
 ) -> Result<Retained<VZVirtualMachineConfiguration>, VzError> {
@@ -42,7 +42,7 @@ pub(super) fn configure(
         configuration.setMemorySize(plan.memory);
     }
     match &plan.platform {
-        Platform::Mac { .. } => mac(on, &configuration, &plan.platform)?,
+        Platform::Mac { .. } => mac(&configuration, &plan.platform)?,
         Platform::Generic { identifier, identifier_file, boot } => {
             generic_platform(&configuration, identifier, identifier_file)?;
             generic_boot(&configuration, boot)?;
@@ -61,11 +61,7 @@ pub(super) fn configure(
     Ok(configuration)
 }
 
-fn mac(
-    _on: &OnQueue<'_>,
-    configuration: &VZVirtualMachineConfiguration,
-    platform: &Platform,
-) -> Result<(), VzError> {
+fn mac(configuration: &VZVirtualMachineConfiguration, platform: &Platform) -> Result<(), VzError> {
     let Platform::Mac { identifier, identifier_file, hardware_model, hardware_model_file, auxiliary_storage } =
         platform
     else {

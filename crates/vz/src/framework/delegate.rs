@@ -44,7 +44,7 @@ define_class!(
         #[unsafe(method(virtualMachine:networkDevice:attachmentWasDisconnectedWithError:))]
         fn network_lost(&self, _machine: &VZVirtualMachine, _device: &VZNetworkDevice, error: &NSError) {
             if let Some(machine) = self.ivars().upgrade() {
-                machine.queue().callback(|_| machine.network_lost(&link_of(error)));
+                machine.queue().callback(|on| machine.network_lost(on, &link_of(error)));
             }
         }
     }

@@ -9,7 +9,7 @@
 //!
 //! - **Idle**: no object exists; a start may be waiting for its next try.
 //! - **Starting**, **Up**: the objects exist.
-//! - **Over**: the end was told, once; the objects were let go of, and with them the framework's locks.
+//! - **Over**: the objects are let go of, and with them the framework's locks; then the end is told, once.
 //!
 //! **Invariant.** Each function here runs on the queue (it takes the proof), and after `Over` nothing is told any more.
 
@@ -17,7 +17,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use block2::RcBlock;
 use objc2::rc::Retained;
@@ -37,6 +37,10 @@ use crate::bell::Bell;
 use crate::error::{Link, Unsupported, VzError};
 use crate::plan::Plan;
 use crate::retry::Retry;
+
+/// After so long an end that does not come is given up: [`GRACE`], by the clock of whoever asks again after it. This queue
+/// may have come to the first asking a little later than that.
+const STUCK: Duration = GRACE.saturating_sub(Duration::from_secs(1));
 
 /// How a guest is to begin.
 #[derive(Debug, Clone)]
@@ -72,6 +76,8 @@ struct State {
     end_asked: Option<Instant>,
     /// Whether a macOS guest was asked to shut down.
     power_pressed: bool,
+    /// Whether the framework is switching it off.
+    cutting: bool,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +86,8 @@ enum Stage {
     Idle,
     Starting(Objects),
     Up(Objects),
-    Over,
+    /// With what is still to be let go of.
+    Over(Option<Objects>),
 }
 
 /// What exists of a machine.
@@ -189,8 +196,8 @@ impl Machine {
         });
         match begin {
             _ if end_wanted => self.cut_power(on),
-            Begin::Boot { paused: false } => self.tell(BackendEvent::Ready { paused: false }),
-            Begin::Restore { .. } => self.tell(BackendEvent::Ready { paused: true }),
+            Begin::Boot { paused: false } => self.tell(on, BackendEvent::Ready { paused: false }),
+            Begin::Restore { .. } => self.tell(on, BackendEvent::Ready { paused: true }),
             Begin::Boot { paused: true } => self.stand_still_at_first(on),
         }
     }
@@ -203,8 +210,13 @@ impl Machine {
         match wait {
             _ if end_wanted => self.over(on, [BackendEvent::Exited(ExitStatus::Unknown)]),
             Some(wait) => {
-                let machine = Arc::clone(self);
-                self.queue.submit_after(wait, move |on| machine.start(on, begin));
+                let machine = Arc::downgrade(self);
+                self.queue.submit_after(wait, move |on| {
+                    // Forgotten meanwhile, nobody would drive its guest.
+                    if let Some(machine) = machine.upgrade() {
+                        machine.start(on, begin);
+                    }
+                });
             }
             None => self.over(on, [BackendEvent::StartFailed(Box::new(Report::from(error)))]),
         }
@@ -214,12 +226,13 @@ impl Machine {
 
     /// The framework has no start that stands still: the guest's processors have run for a moment.
     fn stand_still_at_first(self: &Arc<Self>, on: &OnQueue<'_>) {
-        let handler = self.handler(|machine, _, outcome| {
+        let handler = self.handler(|machine, on, outcome| {
             let paused = outcome.is_ok();
             if let Err(link) = outcome {
-                machine.incident(IncidentKind::Order, format!("it could not be paused: {link}"));
+                machine.incident(on, IncidentKind::Order, format!("it could not be paused: {link}"));
             }
-            machine.tell(BackendEvent::Ready { paused });
+            machine.tell(on, BackendEvent::Ready { paused });
+            machine.cut_if_wanted(on);
         });
         // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
         self.with_vm(on, |vm| unsafe { vm.pauseWithCompletionHandler(&handler) });
@@ -245,17 +258,17 @@ impl Machine {
         }
         // SAFETY: on the machine's queue. In a state that does not fit there is an error.
         let pressed = self.with_vm(on, |vm| unsafe { vm.requestStopWithError() });
-        if let Some(Err(_)) = pressed {
+        if !matches!(pressed, Some(Ok(()))) {
             // A guest that is just being resumed cannot be asked yet; the life cycle presses again.
             self.state.with(on, |state| state.power_pressed = false);
         }
     }
 
     pub(super) fn save(self: &Arc<Self>, on: &OnQueue<'_>, to: PathBuf) {
-        let failed = |report| self.tell(BackendEvent::SaveFailed(Box::new(report)));
+        let failed = |report| self.tell(on, BackendEvent::SaveFailed(Box::new(report)));
         let saves = self.state.with(on, |state| match &state.stage {
             Stage::Up(objects) => objects.saves.clone(),
-            Stage::Idle | Stage::Starting(_) | Stage::Over => Err(no_guest().into()),
+            Stage::Idle | Stage::Starting(_) | Stage::Over(_) => Err(no_guest().into()),
         });
         if let Err(report) = saves {
             return failed(report);
@@ -265,20 +278,22 @@ impl Machine {
             return failed(VzError::System { doing: "save the guest's state", source }.into());
         }
         let url = file_url(&to);
-        let handler = self.handler(move |machine, _, outcome| machine.saved(&to, outcome));
+        let handler = self.handler(move |machine, on, outcome| machine.saved(on, &to, outcome));
         // SAFETY: on the machine's queue; that this macOS has the method was asked when the machine was made.
         self.with_vm(on, |vm| unsafe { vm.saveMachineStateToURL_completionHandler(&url, &handler) });
     }
 
-    fn saved(&self, to: &Path, outcome: Outcome) {
-        self.tell(match outcome {
+    fn saved(self: &Arc<Self>, on: &OnQueue<'_>, to: &Path, outcome: Outcome) {
+        let event = match outcome {
             Ok(()) => BackendEvent::Saved,
             Err(link) => {
                 // Nothing was there before; what is there now is half a state.
                 drop(std::fs::remove_file(to));
                 BackendEvent::SaveFailed(Box::new(VzError::failed("save the guest's state", link).into()))
             }
-        });
+        };
+        self.tell(on, event);
+        self.cut_if_wanted(on);
     }
 
     // --- Ending ---
@@ -288,7 +303,7 @@ impl Machine {
     pub(super) fn switch_off(self: &Arc<Self>, on: &OnQueue<'_>) {
         let (is_idle, is_stuck) = self.state.with(on, |state| {
             let asked = state.end_asked.get_or_insert_with(Instant::now);
-            (matches!(state.stage, Stage::Idle), asked.elapsed() >= GRACE)
+            (matches!(state.stage, Stage::Idle), asked.elapsed() >= STUCK)
         });
         if is_idle || is_stuck {
             // A machine whose objects are gone is ended by the framework, and at the latest by the end of this process.
@@ -301,25 +316,37 @@ impl Machine {
     /// One that is still starting is cut off once it is up.
     fn cut_power(self: &Arc<Self>, on: &OnQueue<'_>) {
         let handler = self.handler(|machine, on, outcome| machine.switched_off(on, outcome));
+        // Before the call, whose handler takes it back.
+        self.state.with(on, |state| state.cutting = matches!(state.stage, Stage::Up(_)));
         // SAFETY: on the machine's queue. In a state that does not fit the handler gets an error.
         self.with_vm(on, |vm| unsafe { vm.stopWithCompletionHandler(&handler) });
     }
 
-    fn switched_off(&self, on: &OnQueue<'_>, outcome: Outcome) {
+    /// The framework may have refused to switch it off while it was still pausing, resuming or saving.
+    fn cut_if_wanted(self: &Arc<Self>, on: &OnQueue<'_>) {
+        if self.state.with(on, |state| state.end_asked.is_some() && !state.cutting) {
+            self.cut_power(on);
+        }
+    }
+
+    fn switched_off(self: &Arc<Self>, on: &OnQueue<'_>, outcome: Outcome) {
         match outcome {
             Ok(()) => self.over(on, [BackendEvent::Exited(ExitStatus::Code(0))]),
-            Err(link) => self.incident(IncidentKind::Order, format!("it could not be switched off: {link}")),
+            Err(link) => {
+                self.state.with(on, |state| state.cutting = false);
+                self.incident(on, IncidentKind::Order, format!("it could not be switched off: {link}"));
+            }
         }
     }
 
     /// The guest's machine ended by itself.
-    pub(super) fn guest_stopped(&self, on: &OnQueue<'_>) {
+    pub(super) fn guest_stopped(self: &Arc<Self>, on: &OnQueue<'_>) {
         let events = [BackendEvent::ShutDown(Shutdown::ByGuest), BackendEvent::Exited(ExitStatus::Code(0))];
         self.over(on, events);
     }
 
     /// The framework, or its service for this machine, failed.
-    pub(super) fn failed(&self, on: &OnQueue<'_>, link: Link) {
+    pub(super) fn failed(self: &Arc<Self>, on: &OnQueue<'_>, link: Link) {
         let starting = self.state.with(on, |state| matches!(state.stage, Stage::Starting(_)));
         if starting {
             let report = Report::from(VzError::failed("start the guest", link));
@@ -330,27 +357,50 @@ impl Machine {
         self.over(on, [incident, BackendEvent::Exited(ExitStatus::Failed)]);
     }
 
-    pub(super) fn network_lost(&self, link: &Link) {
-        self.incident(IncidentKind::Network, link.to_string());
+    pub(super) fn network_lost(&self, on: &OnQueue<'_>, link: &Link) {
+        self.incident(on, IncidentKind::Network, link.to_string());
     }
 
     // --- Shared ---
 
-    fn tell(&self, event: BackendEvent) {
-        self.bell.ring(event);
+    /// Tells an event, unless the end was told: a handler that was under way then may come afterwards.
+    fn tell(&self, on: &OnQueue<'_>, event: BackendEvent) {
+        if !self.state.with(on, |state| matches!(state.stage, Stage::Over(_))) {
+            self.bell.ring(event);
+        }
     }
 
-    fn incident(&self, kind: IncidentKind, what: String) {
-        self.tell(BackendEvent::Incident(Incident { kind, what }));
+    fn incident(&self, on: &OnQueue<'_>, kind: IncidentKind, what: String) {
+        self.tell(on, BackendEvent::Incident(Incident { kind, what }));
     }
 
-    /// Tells the end, once, and lets go of the objects.
-    fn over(&self, on: &OnQueue<'_>, events: impl IntoIterator<Item = BackendEvent>) {
-        let stage = self.state.with(on, |state| std::mem::replace(&mut state.stage, Stage::Over));
-        if !matches!(stage, Stage::Over) {
-            // First the objects: who is told that it is over may start the VM again at once.
-            drop(stage);
-            events.into_iter().for_each(|event| self.tell(event));
+    /// Lets go of the objects, and then tells the end, once: who is told may start the VM again at once.
+    ///
+    /// Both in work of its own. What ends a machine is mostly a callback that it makes itself, and the framework still uses
+    /// it, and keeps it, until that returns.
+    fn over(self: &Arc<Self>, on: &OnQueue<'_>, events: impl IntoIterator<Item = BackendEvent>) {
+        let is_first = self.state.with(on, |state| {
+            let left = match std::mem::take(&mut state.stage) {
+                Stage::Over(left) => {
+                    state.stage = Stage::Over(left);
+                    return false;
+                }
+                Stage::Starting(objects) | Stage::Up(objects) => Some(objects),
+                Stage::Idle => None,
+            };
+            state.stage = Stage::Over(left);
+            true
+        });
+        if is_first {
+            let events: Vec<BackendEvent> = events.into_iter().collect();
+            self.submit(move |machine, on| {
+                let left = machine.state.with(on, |state| match &mut state.stage {
+                    Stage::Over(left) => left.take(),
+                    Stage::Idle | Stage::Starting(_) | Stage::Up(_) => None,
+                });
+                drop(left);
+                events.into_iter().for_each(|event| machine.bell.ring(event));
+            });
         }
     }
 
@@ -358,18 +408,23 @@ impl Machine {
     fn with_vm<R>(&self, on: &OnQueue<'_>, work: impl FnOnce(&VZVirtualMachine) -> R) -> Option<R> {
         let vm = self.state.with(on, |state| match &state.stage {
             Stage::Up(objects) => Some(objects.vm.clone()),
-            Stage::Idle | Stage::Starting(_) | Stage::Over => None,
+            Stage::Idle | Stage::Starting(_) | Stage::Over(_) => None,
         })?;
         Some(work(&vm))
     }
 
     /// A completion handler that owns everything it needs. The framework calls it once, on the machine's queue.
-    fn handler(self: &Arc<Self>, then: impl FnOnce(&Arc<Self>, &OnQueue<'_>, Outcome) + 'static) -> Handler {
+    ///
+    /// What it owns goes with the block, which the framework may let go of on any thread: so it can be sent.
+    fn handler(
+        self: &Arc<Self>,
+        then: impl FnOnce(&Arc<Self>, &OnQueue<'_>, Outcome) + Send + 'static,
+    ) -> Handler {
         let machine = Arc::clone(self);
         let then = Cell::new(Some(then));
         RcBlock::new(move |error: *mut NSError| {
-            let Some(then) = then.take() else { return };
             machine.queue.callback(|on| {
+                let Some(then) = then.take() else { return };
                 // SAFETY: nil, or an error that lives for this call.
                 let outcome = unsafe { error.as_ref() }.map_or(Ok(()), |error| Err(link_of(error)));
                 then(&machine, on, outcome);
@@ -378,11 +433,18 @@ impl Machine {
     }
 
     fn tell_when_done(self: &Arc<Self>, participle: &'static str, event: BackendEvent) -> Handler {
-        self.handler(move |machine, _, outcome| match outcome {
-            Ok(()) => machine.tell(event),
-            Err(link) => {
-                machine.incident(IncidentKind::Order, format!("it could not be {participle}: {link}"))
+        self.handler(move |machine, on, outcome| {
+            match outcome {
+                Ok(()) => machine.tell(on, event),
+                Err(link) => {
+                    machine.incident(
+                        on,
+                        IncidentKind::Order,
+                        format!("it could not be {participle}: {link}"),
+                    );
+                }
             }
+            machine.cut_if_wanted(on);
         })
     }
 }

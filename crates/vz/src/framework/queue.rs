@@ -5,6 +5,7 @@
 //! [`Bound`] opens only for the proof of its own queue.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -69,8 +70,14 @@ pub(super) struct Bound<T: 'static> {
     content: Option<Content<T>>,
 }
 
-#[derive(Debug)]
 struct Content<T>(RefCell<T>);
+
+/// Shows nothing of the value: whoever prints it is on no queue.
+impl<T> fmt::Debug for Content<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Content")
+    }
+}
 
 // SAFETY: the value is reached only through `Bound::with`, which wants the proof of running on its queue, and dropped
 // only there. The queue is serial: no two threads are ever in it at once, and it orders what one of them wrote before what

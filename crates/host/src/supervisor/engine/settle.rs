@@ -14,55 +14,85 @@ pub(super) enum Settled {
     Up {
         /// Whether it stands still.
         paused: bool,
-        /// What happened to it since.
+        /// What happened to it since, after what it told on the way that people should know of.
         since: Vec<BackendEvent>,
     },
     /// It did not come up, and nothing is left of it.
     Failed(Box<Report>),
     /// It ended before it was up.
     Gone,
-    /// Nothing was heard of it in time; it was told to end.
+    /// Nothing was heard of it in time; it was ended.
     Silent,
 }
 
-/// Orders a start and waits for its outcome, at most for `limit`.
-pub(super) fn start<B: Backend>(guest: &mut B, paused: bool, limit: Duration) -> Result<Settled, B::Error> {
+/// Orders a start and waits for its outcome, at most for `limit`; then for its end, at most twice for `grace`: whoever is told
+/// that it failed gives back what keeps twins away.
+pub(super) fn start<B: Backend>(
+    guest: &mut B,
+    paused: bool,
+    limit: Duration,
+    grace: Duration,
+) -> Result<Settled, B::Error> {
     guest.order(Order::Start { paused })?;
     let began = Instant::now();
+    let mut told = Vec::new();
     loop {
         let mut events = guest.take_events().into_iter();
         while let Some(event) = events.next() {
             match event {
                 BackendEvent::Ready { paused } => {
-                    return Ok(Settled::Up { paused, since: events.collect() });
+                    told.extend(events);
+                    return Ok(Settled::Up { paused, since: told });
                 }
                 BackendEvent::StartFailed(report) => return Ok(Settled::Failed(report)),
                 BackendEvent::Exited(_) => return Ok(Settled::Gone),
+                incident @ BackendEvent::Incident(_) => told.push(incident),
                 BackendEvent::Paused
                 | BackendEvent::Resumed
                 | BackendEvent::Reset
                 | BackendEvent::ShutDown(_)
                 | BackendEvent::Panicked
-                | BackendEvent::Incident(_)
                 | BackendEvent::Saved
                 | BackendEvent::SaveFailed(_)
                 | BackendEvent::InternalError
                 | BackendEvent::MonitorLost => {}
             }
         }
-        let Some(left) = limit.checked_sub(began.elapsed()).and_then(|left| Timespec::try_from(left).ok())
-        else {
-            guest.order(Order::Kill)?;
+        if !sleep(guest, began, limit) {
+            end(guest, grace)?;
             return Ok(Settled::Silent);
-        };
-        let descriptors = guest.descriptors();
-        let mut waiting: Vec<PollFd<'_>> = descriptors
-            .iter()
-            .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
-            .collect();
-        // An interruption is a look at everything.
-        let _looked = poll(&mut waiting, Some(&left));
+        }
     }
+}
+
+/// Told once, it is switched off as soon as it can be; told again, it is let go of.
+fn end<B: Backend>(guest: &mut B, grace: Duration) -> Result<(), B::Error> {
+    for _ in 0..2 {
+        guest.order(Order::Kill)?;
+        let began = Instant::now();
+        loop {
+            let is_end = |event| matches!(event, BackendEvent::Exited(_) | BackendEvent::StartFailed(_));
+            if guest.take_events().into_iter().any(is_end) {
+                return Ok(());
+            }
+            if !sleep(guest, began, grace) {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sleeps until something has happened, at most until `limit` after `began`; `false` when that is over.
+fn sleep<B: Backend>(guest: &B, began: Instant, limit: Duration) -> bool {
+    let left = limit.checked_sub(began.elapsed()).and_then(|left| Timespec::try_from(left).ok());
+    let Some(left) = left else { return false };
+    let descriptors = guest.descriptors();
+    let mut waiting: Vec<PollFd<'_>> =
+        descriptors.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN)).collect();
+    // An interruption is a look at everything.
+    let _looked = poll(&mut waiting, Some(&left));
+    true
 }
 
 #[cfg(test)]
@@ -115,16 +145,19 @@ mod tests {
 
     fn settle(script: impl IntoIterator<Item = Vec<BackendEvent>>) -> (Settled, Vec<Order>) {
         let mut played = Played::new(script);
-        let settled = start(&mut played, true, Duration::from_millis(50)).unwrap();
+        let time = Duration::from_millis(50);
+        let settled = start(&mut played, true, time, time).unwrap();
         (settled, played.orders)
     }
 
     #[test]
-    fn what_follows_the_news_that_it_is_up_is_kept_for_the_driver() {
+    fn incidents_and_what_follows_the_news_that_it_is_up_are_kept_for_the_driver() {
         let lost = BackendEvent::Incident(Incident { kind: IncidentKind::Network, what: "gone".into() });
-        let script = [vec![], vec![BackendEvent::Reset, BackendEvent::Ready { paused: true }, lost.clone()]];
-        let (settled, orders) = settle(script);
-        assert_eq!(settled, Settled::Up { paused: true, since: vec![lost] });
+        let refused = Incident { kind: IncidentKind::Order, what: "it could not be paused".into() };
+        let refused = BackendEvent::Incident(refused);
+        let up = BackendEvent::Ready { paused: false };
+        let (settled, orders) = settle([vec![refused.clone()], vec![BackendEvent::Reset, up, lost.clone()]]);
+        assert_eq!(settled, Settled::Up { paused: false, since: vec![refused, lost] });
         assert_eq!(orders, [Order::Start { paused: true }]);
     }
 
@@ -140,6 +173,6 @@ mod tests {
     fn a_start_of_which_nothing_is_heard_is_ended() {
         let (settled, orders) = settle([]);
         assert_eq!(settled, Settled::Silent);
-        assert_eq!(orders, [Order::Start { paused: true }, Order::Kill]);
+        assert_eq!(orders, [Order::Start { paused: true }, Order::Kill, Order::Kill]);
     }
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use selfsame_machine::code::Code;
+use selfsame_machine::lifecycle::GRACE;
 use selfsame_machine::problem::{Problem, Report};
 use selfsame_vz::{Parts, Plan, Retry, Vz, VzError};
 
@@ -78,7 +79,7 @@ impl Prepared {
     fn start(self, paused: bool) -> Result<(Hosted, Option<std::os::unix::net::UnixStream>, bool), Report> {
         let mut vz = Vz::new(self.0)?;
         let report = vz.take_report();
-        match settle::start(&mut vz, paused, STARTING)? {
+        match settle::start(&mut vz, paused, STARTING, GRACE)? {
             Settled::Up { paused, since } => Ok((Hosted::new(vz, since), report, paused)),
             Settled::Failed(report) => Err(*report),
             Settled::Gone => Err(NotUp::Gone.into()),
