@@ -55,6 +55,8 @@ pub struct Passage {
     /// Where a limit is set.
     slot: Option<SlotLock>,
     nvram: Option<OwnedFd>,
+    /// What a running guest writes.
+    files: Vec<PathBuf>,
     /// What people should know although it may start.
     pub notes: Vec<String>,
 }
@@ -73,6 +75,14 @@ impl Passage {
     #[must_use]
     pub fn locked_folder(&self) -> PathBuf {
         self.folder.pinned()
+    }
+
+    /// Waits until whatever ran the guest has let go of its files, so that the claims outlive it. The framework tells the
+    /// end of a guest before its service has gone; QEMU, for which the UEFI variables are locked here, is gone by then.
+    pub fn await_release(&self) {
+        if self.nvram.is_none() {
+            let _still_held: Option<String> = held_after_all(&self.files);
+        }
     }
 
     /// Locks the UEFI variables, which QEMU itself does not.
@@ -156,12 +166,9 @@ pub fn pass(
             }
         }
     }
-    let began = Instant::now();
-    while let Some(sign) = own_disks(bundle) {
-        if began.elapsed() >= LETTING_GO {
-            return Err(Refusal::Disk { name: context.named(&bundle.folder), sign }.into());
-        }
-        std::thread::sleep(LOOK);
+    let files = bundle.written_files();
+    if let Some(sign) = held_after_all(&files) {
+        return Err(Refusal::Disk { name: context.named(&bundle.folder), sign }.into());
     }
     let guest = bundle.guest();
     let slot = match quota::claim(context, place, guest, &note)? {
@@ -169,7 +176,19 @@ pub fn pass(
         Slot::Unlimited => None,
         Slot::Full(limit) => return Err(full(context, bundle, limit).into()),
     };
-    Ok(Passage { folder, identity, mac, slot, nvram: None, notes })
+    Ok(Passage { folder, identity, mac, slot, nvram: None, files, notes })
+}
+
+/// What holds the VM's own files, even after it had its time to let go of them.
+fn held_after_all(files: &[PathBuf]) -> Option<String> {
+    let began = Instant::now();
+    loop {
+        let sign = own_disks(files)?;
+        if began.elapsed() >= LETTING_GO {
+            return Some(sign);
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 fn same_path(one: &Path, other: &Path) -> bool {

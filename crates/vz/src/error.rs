@@ -166,8 +166,9 @@ impl Link {
         let any = |test: &dyn Fn(&Self) -> bool| self.iter().any(test);
         if any(&|link| link.vz_code() == Some(VzCode::LimitExceeded)) {
             Verdict::Limit
-        } else if any(&|link| link.vz_code() == Some(VzCode::InvalidConfiguration))
-            && any(&|link| link.domain == Domain::Posix && link.code == EAGAIN)
+        } else if any(&|link| {
+            matches!(link.vz_code(), Some(VzCode::InvalidConfiguration | VzCode::InvalidDiskImage))
+        }) && any(&|link| link.domain == Domain::Posix && link.code == EAGAIN)
         {
             Verdict::Busy
         } else if any(&|link| KEYCHAIN.iter().any(|words| link.says(words))) {
@@ -334,7 +335,7 @@ impl Problem for VzError {
             }
             Self::Rejected { path } => vec![Hint::run(
                 "look at what it holds",
-                format!("selfsame identity show {}", shell_word(&path.to_string_lossy())),
+                format!("plutil -p {}", shell_word(&path.to_string_lossy())),
             )],
             Self::Plan(error) => error.hints(),
             Self::Unsupported(_) | Self::Failed { .. } | Self::System { .. } => Vec::new(),
@@ -369,6 +370,8 @@ mod tests {
     fn a_held_lock_is_busy_only_with_its_errno() {
         let outer = || link(Domain::Vz, 2, "Failed to lock auxiliary storage.");
         assert_eq!(chain(vec![outer(), link(Domain::Posix, 35, "busy")]).verdict(), Verdict::Busy);
+        let disk = vec![link(Domain::Vz, 5, "Invalid disk image."), link(Domain::Posix, 35, "busy")];
+        assert_eq!(chain(disk).verdict(), Verdict::Busy);
         assert_eq!(chain(vec![outer(), link(Domain::Posix, 2, "no such file")]).verdict(), Verdict::Other);
         assert_eq!(chain(vec![outer()]).verdict(), Verdict::Other);
         let foreign = vec![link(Domain::Vz, 7, "network"), link(Domain::Posix, 35, "busy")];

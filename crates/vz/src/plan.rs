@@ -119,6 +119,12 @@ pub enum PlanError {
         /// What `vm.toml` says.
         boot: &'static str,
     },
+    /// The framework takes paths as text.
+    #[error("`{}` is no UTF-8, and the framework names files by text", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+    },
     /// A disk in a format that only QEMU reads.
     #[error("the disk `{}` is in QEMU's format qcow2, which the framework cannot read", file.display())]
     Format {
@@ -131,7 +137,7 @@ impl Problem for PlanError {
     fn code(&self) -> Code {
         match self {
             Self::NoIdentity => Code::IdentityInvalid,
-            Self::WrongIdentity { .. } | Self::Missing { .. } => Code::BundleInvalid,
+            Self::WrongIdentity { .. } | Self::Missing { .. } | Self::Path { .. } => Code::BundleInvalid,
             Self::Boot { .. } | Self::Format { .. } => Code::BackendUnavailable,
         }
     }
@@ -148,6 +154,7 @@ impl Problem for PlanError {
                 vec![Hint::run("make a raw image of it and name that one in vm.toml", convert)]
             }
             Self::Boot { .. } => vec![Hint::say("choose `firmware = \"uefi\"` in the [boot] of vm.toml")],
+            Self::Path { .. } => vec![Hint::say("give the folder another name")],
             Self::NoIdentity | Self::WrongIdentity { .. } => Vec::new(),
         }
     }
@@ -160,6 +167,10 @@ impl Plan {
     /// When the framework could not run it on any Mac.
     pub fn of(parts: &Parts<'_>) -> Result<Self, PlanError> {
         let Parts { folder, spec, identifier, disks, .. } = parts;
+        // What is in `vm.toml` is text already.
+        if folder.to_str().is_none() {
+            return Err(PlanError::Path { path: folder.to_path_buf() });
+        }
         let identity = identifier.identity.ok_or(PlanError::NoIdentity)?;
         let guest = spec.guest.unwrap_or(match identity {
             Identity::Mac(_) => Guest::Macos,
@@ -311,6 +322,21 @@ mod tests {
         assert_eq!(boot(&vm), Boot::Kernel { kernel, initrd: None, command_line: "quiet".into() });
         vm.spec.boot = spec::Boot::Bios;
         assert_eq!(vm.plan().unwrap_err().to_string(), "a linux guest cannot boot by the PC BIOS");
+    }
+
+    #[test]
+    fn a_folder_whose_name_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let vm = Vm::new(linux());
+        let folder = Path::new(std::ffi::OsStr::from_bytes(b"/vms/\xff.vm"));
+        let parts = Parts {
+            folder,
+            spec: &vm.spec,
+            identifier: &vm.identifier,
+            hardware_model: None,
+            disks: &vm.disks,
+        };
+        assert_eq!(Plan::of(&parts), Err(PlanError::Path { path: folder.to_owned() }));
     }
 
     #[test]

@@ -103,8 +103,8 @@ pub fn look_at(folder: &Path, digest: &str, observer: &mut Observer) -> Option<T
 
 /// What uses the VM's own disks, or keeps it from being known.
 #[must_use]
-pub fn own_disks(bundle: &Bundle) -> Option<String> {
+pub fn own_disks(files: &[PathBuf]) -> Option<String> {
     let mut observer = Observer::default();
     let own = [std::process::id()];
-    bundle.written_files().iter().find_map(|file| in_the_way(observer.locked(file, &own)))
+    files.iter().find_map(|file| in_the_way(observer.locked(file, &own)))
 }

@@ -224,6 +224,9 @@ impl Hold {
         let driver = Driver::new(life, guest, listener, report, signals, status, on_signal);
         let (end, waiting) = driver.run(&mut chronicle);
         let ended = chronicle.ended(&end, &self.context.home.run(), self.names);
+        if let Some(passage) = &passage {
+            passage.await_release();
+        }
         drop(passage);
         self.forget_guest();
         self.leave();

@@ -34,6 +34,7 @@ impl Hold {
         if !bundle.described && bundle.disks().is_empty() {
             return Err(crate::bundle::BundleError::Empty { folder: bundle.folder }.into());
         }
+        Engine::expect(&self.context, &bundle)?;
         let store = self.context.store()?;
         self.heal(&store)?;
         let mut passage =

@@ -165,7 +165,7 @@ fn variable_store(path: &Path) -> Result<Retained<VZEFIVariableStore>, VzError> 
 fn storage(configuration: &VZVirtualMachineConfiguration, plan: &Plan) -> Result<(), VzError> {
     let mut devices: Vec<Retained<VZStorageDeviceConfiguration>> = Vec::new();
     for (file, read_only) in &plan.disks {
-        let attachment = disk_image(file, *read_only)?;
+        let attachment = disk_image(file, *read_only, plan.is_macos())?;
         // SAFETY: takes an attachment just made.
         let device = unsafe {
             VZVirtioBlockDeviceConfiguration::initWithAttachment(
@@ -176,7 +176,7 @@ fn storage(configuration: &VZVirtualMachineConfiguration, plan: &Plan) -> Result
         devices.push(Retained::into_super(device));
     }
     if let Some(iso) = &plan.iso {
-        let attachment = disk_image(iso, true)?;
+        let attachment = disk_image(iso, true, plan.is_macos())?;
         // SAFETY: takes an attachment just made.
         let device = unsafe {
             VZUSBMassStorageDeviceConfiguration::initWithAttachment(
@@ -191,13 +191,25 @@ fn storage(configuration: &VZVirtualMachineConfiguration, plan: &Plan) -> Result
     Ok(())
 }
 
-fn disk_image(file: &Path, read_only: bool) -> Result<Retained<VZDiskImageStorageDeviceAttachment>, VzError> {
+/// Opens a disk's image.
+///
+/// Linux guests get the host's cache: left to choose, the framework reads past it, and reports of damaged file systems in
+/// Linux guests ended with that choice (UTM pull request 5919, Lima 2026, Lume 1100; confidence: high). macOS guests are
+/// not affected.
+fn disk_image(
+    file: &Path,
+    read_only: bool,
+    is_macos: bool,
+) -> Result<Retained<VZDiskImageStorageDeviceAttachment>, VzError> {
+    let caching = if is_macos { VZDiskImageCachingMode::Automatic } else { VZDiskImageCachingMode::Cached };
     // SAFETY: opens the image, or says why it cannot.
     unsafe {
-        VZDiskImageStorageDeviceAttachment::initWithURL_readOnly_error(
+        VZDiskImageStorageDeviceAttachment::initWithURL_readOnly_cachingMode_synchronizationMode_error(
             VZDiskImageStorageDeviceAttachment::alloc(),
             &file_url(file),
             read_only,
+            caching,
+            VZDiskImageSynchronizationMode::Full,
         )
     }
     .map_err(|error| VzError::failed("open a disk of the VM", link_of(&error)))

@@ -20,7 +20,7 @@ use std::path::Path;
 use objc2::rc::Retained;
 use objc2_foundation::{NSString, NSURL};
 
-/// A file's URL. A path that is no UTF-8 is named as well as it can be: APFS holds UTF-8 names only.
+/// A file's URL. The path is text: a plan sees to that.
 fn file_url(path: &Path) -> Retained<NSURL> {
     NSURL::fileURLWithPath(&NSString::from_str(&path.to_string_lossy()))
 }

@@ -34,6 +34,19 @@ const VARIABLES_LIMIT: u64 = 64 << 20;
 /// How long QEMU may take to end after its monitor closed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// The identity of a guest that QEMU can run.
+///
+/// # Errors
+/// When it is a macOS guest.
+pub(super) fn guest_id(context: &Context, bundle: &Bundle) -> Result<GenericId, Report> {
+    match bundle.identity {
+        Identity::Generic(id) if bundle.guest() == Guest::Linux => Ok(id),
+        Identity::Generic(_) | Identity::Mac(_) => {
+            Err(SupervisorError::Unavailable { name: context.named(&bundle.folder) }.into())
+        }
+    }
+}
+
 /// A QEMU that is ready to be started.
 pub(in crate::supervisor) struct Prepared {
     id: GenericId,
@@ -51,11 +64,7 @@ impl Prepared {
         options: &Options,
         passage: &mut Passage,
     ) -> Result<Self, Report> {
-        let unavailable = || SupervisorError::Unavailable { name: context.named(&bundle.folder) };
-        let Identity::Generic(id) = bundle.identity else { return Err(unavailable().into()) };
-        if bundle.guest() == Guest::Macos {
-            return Err(unavailable().into());
-        }
+        let id = guest_id(context, bundle)?;
         let installation = context.installation()?;
         let choice = context.accelerator(options.accelerator);
         let boot = boot(context, bundle, passage)?;
