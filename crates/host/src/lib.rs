@@ -17,6 +17,7 @@ pub mod lock;
 pub mod process;
 pub mod qemu;
 pub mod socket;
+pub mod state;
 pub mod store;
 pub mod supervisor;
 pub mod time;

@@ -152,7 +152,9 @@ impl Walk {
     fn supervisor(&mut self, bundle: &Bundle, state: &VmState) {
         let name = &bundle.name;
         let (finding, text) = match state {
-            VmState::Stopped => (Finding::Free, "no supervisor: it is not running".to_owned()),
+            VmState::Stopped | VmState::Suspended(_) => {
+                (Finding::Free, "no supervisor: it is not running".to_owned())
+            }
             VmState::Supervised(status) => {
                 (Finding::Own, format!("{name} is {} (supervisor {})", status.phase, status.supervisor_pid))
             }

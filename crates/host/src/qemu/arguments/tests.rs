@@ -22,6 +22,7 @@ fn plan() -> Plan {
         forwards: Vec::new(),
         descriptors: Descriptors { qmp: 5, report: 6, console: 7 },
         paused: false,
+        incoming: false,
     }
 }
 

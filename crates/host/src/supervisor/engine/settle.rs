@@ -25,9 +25,9 @@ pub(super) enum Settled {
     Silent,
 }
 
-/// Orders a start and waits for its outcome, at most for `limit`.
-pub(super) fn start<B: Backend>(guest: &mut B, paused: bool, limit: Duration) -> Result<Settled, B::Error> {
-    guest.order(Order::Start { paused })?;
+/// Orders a start, anew or from a state, and waits for its outcome, at most for `limit`.
+pub(super) fn start<B: Backend>(guest: &mut B, order: Order, limit: Duration) -> Result<Settled, B::Error> {
+    guest.order(order)?;
     let began = Instant::now();
     loop {
         let mut events = guest.take_events().into_iter();
@@ -50,19 +50,42 @@ pub(super) fn start<B: Backend>(guest: &mut B, paused: bool, limit: Duration) ->
                 | BackendEvent::MonitorLost => {}
             }
         }
-        let Some(left) = limit.checked_sub(began.elapsed()).and_then(|left| Timespec::try_from(left).ok())
-        else {
+        if !sleep(guest, began, limit) {
             guest.order(Order::Kill)?;
             return Ok(Settled::Silent);
-        };
-        let descriptors = guest.descriptors();
-        let mut waiting: Vec<PollFd<'_>> = descriptors
-            .iter()
-            .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
-            .collect();
-        // An interruption is a look at everything.
-        let _looked = poll(&mut waiting, Some(&left));
+        }
     }
+}
+
+/// Lets a guest go on that stands still. Says whether it does within `limit`, and what else happened.
+pub(in crate::supervisor) fn go_on<B: Backend>(
+    guest: &mut B,
+    limit: Duration,
+) -> Result<(bool, Vec<BackendEvent>), B::Error> {
+    guest.order(Order::Resume)?;
+    let began = Instant::now();
+    let mut others = Vec::new();
+    loop {
+        let events = guest.take_events();
+        let goes_on = events.contains(&BackendEvent::Resumed);
+        let is_over = events.iter().any(|event| matches!(event, BackendEvent::Exited(_)));
+        others.extend(events.into_iter().filter(|event| *event != BackendEvent::Resumed));
+        if goes_on || is_over || !sleep(guest, began, limit) {
+            return Ok((goes_on, others));
+        }
+    }
+}
+
+/// Sleeps until there may be events; `false` when the time is up.
+fn sleep<B: Backend>(guest: &B, began: Instant, limit: Duration) -> bool {
+    let left = limit.checked_sub(began.elapsed()).and_then(|left| Timespec::try_from(left).ok());
+    let Some(left) = left else { return false };
+    let descriptors = guest.descriptors();
+    let mut waiting: Vec<PollFd<'_>> =
+        descriptors.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN)).collect();
+    // An interruption is a look at everything.
+    let _looked = poll(&mut waiting, Some(&left));
+    true
 }
 
 #[cfg(test)]
@@ -115,7 +138,8 @@ mod tests {
 
     fn settle(script: impl IntoIterator<Item = Vec<BackendEvent>>) -> (Settled, Vec<Order>) {
         let mut played = Played::new(script);
-        let settled = start(&mut played, true, Duration::from_millis(50)).unwrap();
+        let order = Order::Start { paused: true };
+        let settled = start(&mut played, order, Duration::from_millis(50)).unwrap();
         (settled, played.orders)
     }
 
@@ -134,6 +158,18 @@ mod tests {
         let failed = BackendEvent::StartFailed(Box::new(report.clone()));
         assert_eq!(settle([vec![failed]]).0, Settled::Failed(Box::new(report)));
         assert_eq!(settle([vec![], vec![BackendEvent::Exited(ExitStatus::Failed)]]).0, Settled::Gone);
+    }
+
+    #[test]
+    fn a_guest_that_ends_instead_of_going_on_has_not_gone_on() {
+        let go = |script: Vec<Vec<BackendEvent>>| {
+            let mut played = Played::new(script);
+            go_on(&mut played, Duration::from_millis(50)).unwrap()
+        };
+        assert_eq!(go(vec![vec![], vec![BackendEvent::Resumed]]), (true, vec![]));
+        let exited = BackendEvent::Exited(ExitStatus::Signal(9));
+        assert_eq!(go(vec![vec![exited.clone()]]), (false, vec![exited]));
+        assert_eq!(go(vec![]), (false, vec![]));
     }
 
     #[test]

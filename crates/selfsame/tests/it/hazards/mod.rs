@@ -17,6 +17,8 @@ mod races;
 mod silent;
 mod socket;
 mod starts;
+mod suspend;
+mod suspend_kills;
 mod users;
 
 /// A hazard under another name would not be counted.
