@@ -64,6 +64,14 @@ impl Saved {
         if let Some((what, saved, now)) = difference(&self.description.made, now) {
             return Err(StateError::Mismatch { name: self.name.clone(), what, saved, now });
         }
+        let described = self.description.disks.iter().map(|disk| &disk.file);
+        if !described.eq(&self.description.made.disks) {
+            return Err(StateError::Damaged {
+                name: self.name.clone(),
+                path: self.folder.join(STATE).join(STATE_DESCRIPTION),
+                why: "it does not describe every disk".to_owned(),
+            });
+        }
         self.description.disks.iter().try_for_each(|disk| self.check_disk(disk))?;
         self.check_memory()
     }

@@ -18,6 +18,8 @@ mod check;
 mod description;
 mod discard;
 mod problem;
+#[cfg(test)]
+mod tests;
 mod vault;
 
 pub use check::Saved;

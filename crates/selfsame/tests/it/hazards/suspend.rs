@@ -216,6 +216,31 @@ fn hazard_a_state_is_damaged() {
 }
 
 #[test]
+fn hazard_the_variables_of_a_suspended_vm_change() {
+    let env = TestEnv::new();
+    // Firmware that does nothing: what is asked is only what becomes of the files.
+    let (code, variables) = (env.root().join("code"), env.root().join("variables"));
+    std::fs::write(&code, vec![0; 3_653_632]).unwrap();
+    std::fs::write(&variables, vec![0; 540_672]).unwrap();
+    let config = env.home.join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let firmware = format!("firmware_code = {code:?}\nfirmware_variables = {variables:?}\n");
+    std::fs::write(&config, format!("{text}{firmware}")).unwrap();
+    let folder = env.folder("web1");
+    drop(env.run(["create", "web1", "--disk-size", "1MiB", "--memory", "64MiB", "--cpus", "1"]).ok());
+    for _ in 0..2 {
+        env.started("web1");
+        drop(env.run(["resume", "web1"]).ok());
+        drop(env.run(["suspend", "web1"]).ok());
+        goes_on(&env, "web1");
+        drop(env.run(["suspend", "web1"]).ok());
+    }
+    std::fs::write(folder.join("NVRAM"), vec![1; 540_672]).unwrap();
+    let error = env.start("web1").refused(9, "state.mismatch");
+    assert!(error["detail"].as_str().unwrap().contains("disk `NVRAM`"), "{error}");
+}
+
+#[test]
 fn hazard_a_state_is_thrown_away() {
     let env = TestEnv::new();
     let folder = suspended(&env, "web1");
