@@ -14,7 +14,10 @@
 //! - The record (`run/KEY.json`) is written before QEMU starts and again when its pid is known.
 //! - At the end the waiting clients are told last, when everything is free: who waited may start the VM again at once.
 //!
-//! A supervisor has one thread and, beside a quiet guest, never wakes.
+//! - A suspended VM holds nothing: its state lies in its folder, and the next start goes on from there (`state`).
+//!
+//! A supervisor has one thread and, beside a quiet guest, never wakes. A second one seals the state of a guest that is
+//! being suspended; it only reads and writes files.
 
 mod adopt;
 mod chronicle;

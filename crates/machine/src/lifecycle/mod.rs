@@ -5,6 +5,9 @@
 //!  Stopped ─────────▶ Starting ─────▶ Running ◀──▶ Paused ─────▶ Stopping ─────────▶ Ending ─────▶ Ended
 //!                        │               │ monitor lost                     Kill        ▲  Exited
 //!                        │               └───────▶ Detached ────────────────────────────┤
+//!                        │        Running, Paused ── Suspend ──▶ Suspending ── Saved ──▶│
+//!                        │               ▲                          │ SaveFailed        │
+//!                        │               └──────────────────────────┘                   │
 //!                        └──────────────────────── StartFailed, Exited ─────────────────┴────────▶ Ended
 //! ```
 //!

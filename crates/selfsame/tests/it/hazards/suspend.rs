@@ -50,7 +50,8 @@ fn hazard_a_suspended_vm_holds_nothing_and_goes_on_where_it_was() {
     assert_eq!(listed["vms"][0]["suspended"]["since"], since);
     let listed = env.run(["list"]).ok();
     assert!(listed.stdout.contains("suspended") && listed.stderr.contains("is suspended since"), "{listed}");
-    drop(env.run(["list", "--running"]).ok());
+    assert_eq!(env.json(["list", "--running"]).ok().json()["vms"], serde_json::json!([]));
+    assert_eq!(env.json(["why", "web1"]).ok().json()["state"], "suspended");
     assert_eq!(env.json(["suspend", "web1"]).ok().json()["outcome"], "already_so");
     for ends in ["stop", "kill"] {
         let told = env.run([ends, "web1"]).ok();
