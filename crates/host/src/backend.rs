@@ -48,6 +48,17 @@ impl Problem for AnyError {
     }
 }
 
+impl AnyBackend {
+    /// Has `events` told again, before anything else.
+    pub fn tell_again(&mut self, events: Vec<BackendEvent>) {
+        match self {
+            Self::Qemu(qemu) => qemu.tell_again(events),
+            #[cfg(target_os = "macos")]
+            Self::Vz(hosted) => drop(hosted.first.splice(0..0, events)),
+        }
+    }
+}
+
 impl Backend for AnyBackend {
     type Error = AnyError;
 

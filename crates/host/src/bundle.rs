@@ -7,6 +7,7 @@
 //!           NVRAM               UEFI variables            HardwareModel, AuxiliaryStorage   (macOS guests)
 //!           Kernel, Initrd      for a guest without firmware
 //!           Logs/               the serial console and what QEMU said
+//!           State/              memory and devices of a suspended guest
 //! ```
 
 use std::fmt;
@@ -226,6 +227,13 @@ impl Bundle {
         disks.chain(small).map(|file| self.folder.join(file)).collect()
     }
 
+    /// The files whose content a saved state counts on: all disks, and the variables where there are any.
+    #[must_use]
+    pub fn remembered_files(&self) -> Vec<String> {
+        let variables = self.folder.join(NVRAM).exists().then(|| NVRAM.to_owned());
+        self.disks().into_iter().map(|disk| disk.file).chain(variables).collect()
+    }
+
     /// SHA-256 of the identifier's file.
     #[must_use]
     pub fn identifier_digest(&self) -> String {
@@ -305,8 +313,13 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>, BundleError> {
 }
 
 fn hex(data: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(data))
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hexadecimal(data: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(data).iter().fold(String::new(), |mut text, byte| {
+    data.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ok = write!(text, "{byte:02x}");
         text

@@ -19,6 +19,7 @@ pub mod process;
 pub mod qemu;
 pub mod quota;
 pub mod socket;
+pub mod state;
 pub mod store;
 pub mod supervisor;
 pub mod time;

@@ -109,6 +109,8 @@ codes! {
     VmProtected "vm.protected" => Refused, "The VM is protected";
     VmStartFailed "vm.start_failed" => Failed, "The VM did not start";
     VmFailed "vm.failed" => Failed, "The VM ended by a failure";
+    StateMismatch "state.mismatch" => Refused, "The VM is not what its saved state was made with";
+    StateDamaged "state.damaged" => Failed, "The VM's saved state is damaged";
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";
     RequestTimedOut "request.timed_out" => Failed, "The VM did not do it in time";
     BackendUnavailable "backend.unavailable" => Refused, "This host cannot run such a guest";

@@ -24,8 +24,31 @@ pub const QEMU_LOG: &str = "Logs/qemu.log";
 pub const KERNEL: &str = "Kernel";
 /// The initial file system of a guest without firmware.
 pub const INITRD: &str = "Initrd";
+/// The state that a suspended VM goes on from: a folder that is there whole or not at all.
+pub const STATE: &str = "State";
+/// The same while it is made.
+pub const STATE_NEW: &str = "State.new";
+/// The same while it is removed.
+pub const STATE_OLD: &str = "State.old";
+/// The guest's memory and devices, in the back end's own format, in [`STATE`].
+pub const STATE_MEMORY: &str = "memory";
+/// What the state was made with, in [`STATE`].
+pub const STATE_DESCRIPTION: &str = "state.toml";
 /// Everything that a VM's folder holds, but for disks of other names.
-pub const PARTS: [&str; 10] =
-    [IDENTIFIER, SPEC, HARDWARE_MODEL, AUXILIARY_STORAGE, NVRAM, RAW_DISK, QCOW2_DISK, LOGS, KERNEL, INITRD];
+pub const PARTS: [&str; 13] = [
+    IDENTIFIER,
+    SPEC,
+    HARDWARE_MODEL,
+    AUXILIARY_STORAGE,
+    NVRAM,
+    RAW_DISK,
+    QCOW2_DISK,
+    LOGS,
+    KERNEL,
+    INITRD,
+    STATE,
+    STATE_NEW,
+    STATE_OLD,
+];
 /// What a VM's folder is called after its name.
 pub const EXTENSION: &str = "vm";

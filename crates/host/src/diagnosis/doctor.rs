@@ -124,7 +124,7 @@ fn orphans(context: &Context) -> Vec<Complaint> {
             Ok(VmState::Silent(error)) => {
                 found.push(complaint(Weight::Error, &vm, error.to_string(), error.hints()))
             }
-            Ok(VmState::Supervised(_) | VmState::Foreign) | Err(_) => {}
+            Ok(VmState::Supervised(_) | VmState::Suspended(_) | VmState::Foreign) | Err(_) => {}
         }
     }
     found

@@ -69,7 +69,7 @@ pub fn walk(context: &Context, folder: &Path, now: Time) -> Result<Walk, Report>
     let bundle = Bundle::read(folder)?;
     let digest = bundle.identity.digest();
     let asked = |error| crate::files::FileError::failed("ask about", folder)(error);
-    let state = VmState::ask(context, bundle.key, Some(&digest)).map_err(asked)?;
+    let state = VmState::ask(context, bundle.key, Some(&digest)).map_err(asked)?.in_folder(folder);
     let runs = state.is_live();
     let mut walk = Walk { state: state.text().to_owned(), rows: Vec::new(), hints: Vec::new() };
     walk.supervisor(&bundle, &state);
@@ -155,6 +155,10 @@ impl Walk {
         let name = &bundle.name;
         let (finding, text) = match state {
             VmState::Stopped => (Finding::Free, "no supervisor: it is not running".to_owned()),
+            VmState::Suspended(_) => (
+                Finding::Free,
+                "no supervisor: it is suspended, and a start compares it with its state first".to_owned(),
+            ),
             VmState::Supervised(status) => {
                 (Finding::Own, format!("{name} is {} (supervisor {})", status.phase, status.supervisor_pid))
             }

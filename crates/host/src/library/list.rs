@@ -57,6 +57,7 @@ pub fn list(context: &Context, now: Time) -> Result<Vec<Listed>, Report> {
         let recorded = recorded.as_ref().map_or(true, |recorded| recorded.contains(&key));
         let state = VmState::ask_with(&asker, &run, key, digest, recorded)
             .map_err(|error| FileError::failed("ask about", &facts.folder)(error))?;
+        let state = state.in_folder(&facts.folder);
         Ok(Listed { facts, state })
     });
     let mut listed = listed.collect::<Result<Vec<Listed>, FileError>>()?;

@@ -10,6 +10,7 @@ use selfsame_machine::problem::Report;
 use crate::context::Context;
 use crate::files::FileError;
 use crate::lock::{Asker, Attempt, Claim, FolderKey, FolderLock, Note, Subject};
+use crate::state::Summary;
 use crate::supervisor::{Client, ClientError, PATIENCE, RunNames, RunRecord, Status};
 
 /// A VM's state, as far as anybody can tell from outside.
@@ -17,6 +18,8 @@ use crate::supervisor::{Client, ClientError, PATIENCE, RunNames, RunRecord, Stat
 pub enum VmState {
     /// Nothing of it runs.
     Stopped,
+    /// Nothing of it runs, and its next start goes on from where it was.
+    Suspended(Summary),
     /// A supervisor drives it.
     Supervised(Box<Status>),
     /// Its guest runs and its supervisor is gone: the next `run` takes over.
@@ -105,11 +108,36 @@ impl VmState {
         Ok(if alive { Self::Orphaned { pid: record.qemu.map(|qemu| qemu.pid) } } else { Self::Stopped })
     }
 
+    /// The same of a VM in this folder, where a state lies if nothing of it runs and it is suspended.
+    #[must_use]
+    pub fn in_folder(self, folder: &Path) -> Self {
+        match self {
+            Self::Stopped => crate::state::summary(folder).map_or(Self::Stopped, Self::Suspended),
+            other @ (Self::Suspended(_)
+            | Self::Supervised(_)
+            | Self::Orphaned { .. }
+            | Self::Silent(_)
+            | Self::Foreign) => other,
+        }
+    }
+
+    /// Since when it is suspended and how large its state is, if it is.
+    #[must_use]
+    pub const fn suspended(&self) -> Option<&Summary> {
+        match self {
+            Self::Suspended(summary) => Some(summary),
+            Self::Stopped | Self::Supervised(_) | Self::Orphaned { .. } | Self::Silent(_) | Self::Foreign => {
+                None
+            }
+        }
+    }
+
     /// The word for it.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
             Self::Stopped => "stopped",
+            Self::Suspended(_) => "suspended",
             Self::Supervised(status) => &status.phase,
             Self::Orphaned { .. } => "orphaned",
             Self::Silent(_) => "silent",
@@ -120,6 +148,6 @@ impl VmState {
     /// Whether something of the VM may be running.
     #[must_use]
     pub const fn is_live(&self) -> bool {
-        !matches!(self, Self::Stopped)
+        !matches!(self, Self::Stopped | Self::Suspended(_))
     }
 }

@@ -70,6 +70,8 @@ pub struct Plan {
     pub descriptors: Descriptors,
     /// Whether the guest waits for `cont`.
     pub paused: bool,
+    /// Whether it waits for a state to go on from, which its monitor will be told of.
+    pub incoming: bool,
 }
 
 /// What starts the guest.
@@ -226,6 +228,9 @@ impl Plan {
             .option("-name", format!("guest={}", value(&printable(&self.name))));
         if self.paused {
             line.word("-S");
+        }
+        if self.incoming {
+            line.option("-incoming", "defer");
         }
     }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKi
 use selfsame_machine::problem::{Hint, Problem};
 
 use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
+use super::transfer::{Transfer, TransferError};
 use crate::process::{ProcessHandle, ProcessId};
 
 /// How long QEMU may take to take a command: it reads its monitor even while the guest runs.
@@ -30,9 +32,9 @@ pub enum OrderError {
     /// There is no monitor any more.
     #[error("QEMU's monitor is gone")]
     NoMonitor,
-    /// A guest's state is neither saved nor restored with QEMU.
-    #[error("the state of a QEMU guest cannot be saved")]
-    NoState,
+    /// The guest's state can neither be written nor read.
+    #[error(transparent)]
+    Transfer(TransferError),
     /// The process cannot be signalled.
     #[error("cannot send a signal to QEMU (pid {pid})")]
     Signal {
@@ -48,7 +50,7 @@ impl Problem for OrderError {
     fn code(&self) -> Code {
         match self {
             Self::Monitor(_) | Self::NoMonitor => Code::QemuProtocol,
-            Self::NoState => Code::BackendUnavailable,
+            Self::Transfer(error) => error.code(),
             Self::Signal { .. } => Code::QemuFailed,
         }
     }
@@ -56,7 +58,8 @@ impl Problem for OrderError {
     fn hints(&self) -> Vec<Hint> {
         match self {
             Self::Monitor(error) => error.hints(),
-            Self::NoMonitor | Self::NoState | Self::Signal { .. } => Vec::new(),
+            Self::Transfer(error) => error.hints(),
+            Self::NoMonitor | Self::Signal { .. } => Vec::new(),
         }
     }
 }
@@ -70,6 +73,8 @@ pub struct Qemu {
     monitor: Option<Monitor>,
     /// Our question after an unexpected stop, not answered yet.
     asked_state: Option<Id>,
+    /// A state that is written or read.
+    transfer: Option<Transfer>,
     told_exit: bool,
     /// What is told at the first look.
     first: Vec<BackendEvent>,
@@ -99,9 +104,25 @@ impl Qemu {
             child,
             monitor: Some(monitor),
             asked_state: None,
+            transfer: None,
             told_exit: false,
             first: Vec::new(),
         }
+    }
+
+    /// Takes over the writing of the guest's state into `file`, which an earlier supervisor began.
+    ///
+    /// # Errors
+    /// When the monitor cannot be asked what became of it.
+    pub fn adopt_save(&mut self, file: PathBuf) -> Result<(), OrderError> {
+        let monitor = self.monitor.as_mut().ok_or(OrderError::NoMonitor)?;
+        self.transfer = Some(Transfer::adopt(monitor, file, PATIENCE).map_err(OrderError::Monitor)?);
+        Ok(())
+    }
+
+    /// Has `events` told again, before anything else.
+    pub fn tell_again(&mut self, events: Vec<BackendEvent>) {
+        self.first.splice(0..0, events);
     }
 
     /// The process.
@@ -115,6 +136,18 @@ impl Qemu {
         monitor.send(command, PATIENCE).map_err(OrderError::Monitor)
     }
 
+    fn save(&mut self, to: &Path) -> Result<(), OrderError> {
+        let monitor = self.monitor.as_mut().ok_or(OrderError::NoMonitor)?;
+        self.transfer = Some(Transfer::write(monitor, to, PATIENCE).map_err(OrderError::Transfer)?);
+        Ok(())
+    }
+
+    fn restore(&mut self, from: &Path) -> Result<(), OrderError> {
+        let monitor = self.monitor.as_mut().ok_or(OrderError::NoMonitor)?;
+        self.transfer = Some(Transfer::read(monitor, from, PATIENCE).map_err(OrderError::Transfer)?);
+        Ok(())
+    }
+
     fn kill(&self) -> Result<(), OrderError> {
         match self.handle.signal(Signal::KILL) {
             Err(source) if self.id.lives() => Err(OrderError::Signal { pid: self.id.pid, source }),
@@ -123,6 +156,12 @@ impl Qemu {
     }
 
     fn translate(&mut self, message: &Message) -> Option<BackendEvent> {
+        if let Some(transfer) = &mut self.transfer
+            && let Some(outcome) = transfer.look(self.monitor.as_mut(), message, PATIENCE)
+        {
+            self.transfer = None;
+            return Some(outcome);
+        }
         match message {
             Message::Event(event) => match event.read() {
                 QmpEvent::Stop => {
@@ -139,7 +178,7 @@ impl Qemu {
                     let what = format!("{operation} of {node} failed: {reason}{full}");
                     Some(BackendEvent::Incident(Incident { kind: IncidentKind::Disk, what }))
                 }
-                QmpEvent::Powerdown | QmpEvent::Other { .. } => None,
+                QmpEvent::Powerdown | QmpEvent::Migration(_) | QmpEvent::Other { .. } => None,
             },
             Message::Reply { id: Some(id), outcome: Ok(value) } if self.asked_state == Some(*id) => {
                 self.asked_state = None;
@@ -207,7 +246,8 @@ impl Backend for Qemu {
             // A switch that cannot be reached is no reason to leave the machine on.
             Order::CutPower => return self.send(Command::Quit).map(drop).or_else(|_| self.kill()),
             Order::Kill => return self.kill(),
-            Order::Save { .. } | Order::Restore { .. } => return Err(OrderError::NoState),
+            Order::Save { to } => return self.save(&to),
+            Order::Restore { from } => return self.restore(&from),
         };
         self.send(command).map(drop)
     }

@@ -24,4 +24,5 @@ pub mod guest;
 pub mod installation;
 pub mod process;
 pub mod qmp;
+pub mod transfer;
 pub mod version;

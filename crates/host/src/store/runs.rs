@@ -146,6 +146,23 @@ impl Runs<'_> {
             .map_err(self.0.fault("read runs from"))
     }
 
+    /// The runs of an identity since a moment, in other folders than this, oldest first; at most ten.
+    ///
+    /// # Errors
+    /// When the library cannot be read.
+    pub fn of_others_since(&self, digest: &str, folder: &Path, since: Time) -> Result<Vec<Run>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE digest = ?1 AND folder <> ?2 AND (ended IS NULL OR ended >= ?3)
+             AND ready IS NOT NULL ORDER BY id LIMIT 10"
+        );
+        let values: [&dyn ToSql; 3] = [&digest, &bytes(folder), &since];
+        self.0
+            .connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_map(&values[..], read)?.collect())
+            .map_err(self.0.fault("read runs from"))
+    }
+
     /// The last run in this folder. A VM made anew in the folder of a deleted one finds that one's: compare the digest.
     ///
     /// # Errors

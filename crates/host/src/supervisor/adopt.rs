@@ -3,11 +3,13 @@
 //! A process is taken for the guest only if all of this holds: it has the bundle's folder open with a lock (on macOS, which
 //! does not tell of single descriptors: it has the locked folder open and is the process of the record), its pid and
 //! start time are those of one process throughout, and the monitor in our own `run/` leads to a QEMU with the UUID that
-//! the record names. Its end is followed by a handle on the process; how it ends only its parent could tell.
+//! the record names. A guest whose state was being written goes on being suspended; one that was left beside a whole
+//! state is ended, because the state is what counts. Its end is followed by a handle on the process; how it ends only its parent could tell.
 
 use std::time::Duration;
 
-use selfsame_machine::lifecycle::Life;
+use rustix::process::Signal;
+use selfsame_machine::lifecycle::{Cause, End, ExitStatus, Life, MEMORY};
 use selfsame_machine::problem::Report;
 
 use super::launch::Options;
@@ -16,11 +18,13 @@ use super::record::RunRecord;
 use super::start::status;
 use super::{Hold, Up};
 use crate::backend::AnyBackend;
+use crate::files::FileError;
 use crate::gate::held_folder;
 use crate::lock::FolderLock;
 use crate::process::{self, ProcessHandle, ProcessId};
 use crate::qemu::guest::Qemu;
 use crate::qemu::qmp::{Monitor, RunState};
+use crate::state::{consume, summary, tidy, unfinished};
 
 /// How long the orphan's monitor may take to answer.
 const GREETING: Duration = Duration::from_secs(5);
@@ -60,6 +64,7 @@ impl Hold {
             return Err(not_ours(format!("its UUID is {uuid}, not {}", record.qemu_uuid)).into());
         }
         let state = monitor.run_state(GREETING).map_err(|error| not_ours(error.to_string()))?;
+        self.settle_state(&record, &handle, &state, options, folder)?;
         let record =
             RunRecord { supervisor: ProcessId::own().unwrap_or(record.supervisor), qemu: Some(id), ..record };
         // Losing this writing loses nothing: the next adoption finds the process by its locks.
@@ -67,14 +72,51 @@ impl Hold {
         super::chronicle::adopted(&self.context, &record, &name.name);
         let report = self.sockets.connect(&self.names.report()).ok().flatten();
         let report = report.filter(|stream| stream.set_nonblocking(true).is_ok());
+        let mut guest = Qemu::adopted(id, handle, monitor, &state);
+        let mut life = Life::adopted(state != RunState::Running);
+        let here = self.folder.pinned();
+        match unfinished(&here) {
+            // It was not brought to stand still before its supervisor was gone, and nobody asks for it any more.
+            Some(_) if state == RunState::Running => tidy(&here),
+            Some(ran) => {
+                guest.adopt_save(here.join(MEMORY))?;
+                life = Life::suspending(ran);
+            }
+            None => {}
+        }
         Ok(Up {
-            life: Life::adopted(state != RunState::Running),
-            guest: AnyBackend::Qemu(Box::new(Qemu::adopted(id, handle, monitor, &state))),
+            life,
+            guest: AnyBackend::Qemu(Box::new(guest)),
             report,
             status: status(&record, true),
             record,
             notes: vec![format!("took over {name} (QEMU {}), whose supervisor was gone", id.pid)],
             passage: None,
         })
+    }
+
+    /// A guest that is found beside a whole state has not gone on from it yet, or has left it behind: then its QEMU is
+    /// ended, and the state counts. Only one that runs counts for more than the state, which is removed.
+    fn settle_state(
+        &self,
+        record: &RunRecord,
+        handle: &ProcessHandle,
+        state: &RunState,
+        options: &Options,
+        folder: &FolderLock,
+    ) -> Result<(), Report> {
+        let here = self.folder.pinned();
+        if summary(&here).is_none() {
+            return Ok(());
+        }
+        if *state == RunState::Running {
+            return Ok(consume(&here).map_err(FileError::failed("remove the state in", &options.folder))?);
+        }
+        let end = End { cause: Cause::Suspended, status: ExitStatus::Unknown };
+        let record = RunRecord { ended: Some((end.cause, end.to_string())), ..record.clone() };
+        drop(record.write(&self.context.home.run(), self.names));
+        drop(handle.signal(Signal::KILL));
+        // It is about to give its locks back, which the caller waits for.
+        Err(held_folder(&options.folder, folder).into())
     }
 }

@@ -186,6 +186,12 @@ impl Chronicle for StoreChronicle<'_> {
         self.write(entry);
     }
 
+    fn state_failed(&mut self, why: &Report) {
+        let message = format!("{}: its state: {}", self.name, why.message);
+        let entry = self.event("vm.state_failed", message, serde_json::to_value(why).unwrap_or_default());
+        self.write(entry);
+    }
+
     fn failed(&mut self, what: &dyn Problem) {
         let report = Report::of(what);
         let data = serde_json::to_value(&report).unwrap_or_default();
@@ -199,6 +205,7 @@ const fn verb(request: &Request) -> &'static str {
         Request::Start { .. } => "start",
         Request::Pause => "pause",
         Request::Resume => "go on",
+        Request::Suspend => "be suspended",
         Request::Stop { .. } => "stop",
         Request::Kill => "end at once",
     }

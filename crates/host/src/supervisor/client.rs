@@ -44,6 +44,9 @@ pub enum ClientError {
     /// It said something that makes no sense.
     #[error("the supervisor answered what was not asked")]
     Nonsense,
+    /// What it took up came to nothing.
+    #[error("{}", .0.message)]
+    Failed(Report),
     /// It refused the call.
     #[error("the supervisor refused: {}", .0.message)]
     Refused(Report),
@@ -54,7 +57,7 @@ impl Problem for ClientError {
         match self {
             Self::Unresponsive { .. } | Self::Nonsense => Code::SupervisorUnresponsive,
             Self::Protocol { .. } => Code::SupervisorProtocol,
-            Self::Refused(report) => report.code,
+            Self::Failed(report) | Self::Refused(report) => report.code,
         }
     }
 
@@ -70,7 +73,7 @@ impl Problem for ClientError {
             Self::Protocol { pid, .. } => {
                 vec![Hint::run(format!("end it: {WITHOUT}"), format!("kill -KILL {pid}"))]
             }
-            Self::Refused(report) => report.hints.clone(),
+            Self::Failed(report) | Self::Refused(report) => report.hints.clone(),
         }
     }
 }
@@ -86,7 +89,7 @@ impl ClientError {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
                 )
             }
-            Self::Protocol { .. } | Self::Nonsense | Self::Refused(_) => false,
+            Self::Protocol { .. } | Self::Nonsense | Self::Failed(_) | Self::Refused(_) => false,
         }
     }
 
@@ -95,7 +98,7 @@ impl ClientError {
     pub fn is_gone(&self) -> bool {
         match self {
             Self::Unresponsive { source, .. } => is_closed(source),
-            Self::Protocol { .. } | Self::Nonsense | Self::Refused(_) => false,
+            Self::Protocol { .. } | Self::Nonsense | Self::Failed(_) | Self::Refused(_) => false,
         }
     }
 }
@@ -160,6 +163,7 @@ impl Client {
         match self.call(Want::Status)? {
             Reply::Status(status) => Ok(*status),
             Reply::Refused(report) => Err(ClientError::Refused(report)),
+            Reply::Failed(report) => Err(ClientError::Failed(report)),
             Reply::Answer(_) | Reply::Ended(_) => Err(ClientError::Nonsense),
         }
     }
@@ -176,6 +180,7 @@ impl Client {
                 self.ended = Some(ended);
                 Ok(Answer::AlreadySo)
             }
+            Reply::Failed(report) => Err(ClientError::Failed(report)),
             Reply::Refused(report) => Err(ClientError::Refused(report)),
             Reply::Status(_) => Err(ClientError::Nonsense),
         }
@@ -194,7 +199,7 @@ impl Client {
     /// a word, which says that it was killed.
     ///
     /// # Errors
-    /// When it did not end in time.
+    /// When it did not end in time, or what would have led to the end came to nothing.
     pub fn wait_end(&mut self, patience: Option<Duration>) -> Result<Option<Ended>, ClientError> {
         if let Some(ended) = self.ended.take() {
             return Ok(Some(ended));
@@ -203,6 +208,7 @@ impl Client {
         set.map_err(|source| ClientError::Unresponsive { pid: Some(self.pid), source })?;
         match read_line(&mut self.reader) {
             Ok(Reply::Ended(ended)) => Ok(Some(ended)),
+            Ok(Reply::Failed(report)) => Err(ClientError::Failed(report)),
             Ok(Reply::Refused(report)) => Err(ClientError::Refused(report)),
             Ok(Reply::Status(_) | Reply::Answer(_)) => Err(ClientError::Nonsense),
             Err(error) if is_closed(&error) => Ok(None),

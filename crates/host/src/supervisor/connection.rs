@@ -20,6 +20,8 @@ pub(super) struct Connection {
     outgoing: Vec<u8>,
     /// It asked to be told of the end.
     pub(super) awaits_end: bool,
+    /// It asked for a suspend, and is told when that comes to nothing.
+    pub(super) awaits_save: bool,
     closed: bool,
 }
 
@@ -27,8 +29,14 @@ impl Connection {
     /// Greets a client that has just connected.
     pub(super) fn greet(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        let mut connection =
-            Self { stream, incoming: Vec::new(), outgoing: Vec::new(), awaits_end: false, closed: false };
+        let mut connection = Self {
+            stream,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            awaits_end: false,
+            awaits_save: false,
+            closed: false,
+        };
         connection.queue(&Greeting {
             selfsame: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: PROTOCOL,

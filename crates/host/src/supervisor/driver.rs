@@ -12,13 +12,16 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use selfsame_machine::backend::Backend;
+use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{
-    BackendEvent, Effect, End, Event, Incident, Life, Moment, Phase, Request, step,
+    Answer, BackendEvent, Effect, End, Event, Incident, Life, Moment, Order, Phase, Request, step,
 };
+use selfsame_machine::problem::Report;
 use selfsame_machine::report::{GuestReport, ReportReader};
 
 use super::connection::Connection;
 use super::protocol::{Reply, Status, Want};
+use crate::state::Vault;
 
 /// More clients than this wait in the kernel's queue until one has gone.
 const CLIENTS: usize = 256;
@@ -31,8 +34,20 @@ pub(super) trait Chronicle {
     fn changed(&mut self, phase: &Phase, request: Option<&Request>);
     /// Something happened that people should know of.
     fn happened(&mut self, incident: &Incident);
+    /// A state could not be written, and the guest goes on as before; or it could not be removed when the guest ran.
+    fn state_failed(&mut self, why: &Report);
     /// An order could not be handed over.
     fn failed(&mut self, what: &dyn selfsame_machine::problem::Problem);
+}
+
+/// Through what others reach the driver.
+pub(super) struct Doors {
+    /// Where clients connect.
+    pub(super) listener: UnixListener,
+    /// The port on which the guest reports.
+    pub(super) report: Option<UnixStream>,
+    /// Readable when this process is told to end.
+    pub(super) signals: UnixStream,
 }
 
 /// The running VM with everything that is polled for it.
@@ -46,7 +61,13 @@ pub(super) struct Driver<B> {
     pub(super) status: Status,
     /// What a signal to the supervisor asks the guest for.
     pub(super) on_signal: Request,
+    /// Where the guest's state goes when it is suspended.
+    pub(super) vault: Vault,
     clients: Vec<Connection>,
+    /// What the guest did while its state was sealed: it is heard when it is clear what becomes of the state.
+    held: Vec<BackendEvent>,
+    /// Why a suspend came to nothing, not yet told.
+    failure: Option<Report>,
     reader: ReportReader,
     began: Instant,
     wake_at: Option<Moment>,
@@ -56,12 +77,12 @@ impl<B: Backend> Driver<B> {
     pub(super) fn new(
         life: Life,
         guest: B,
-        listener: UnixListener,
-        report: Option<UnixStream>,
-        signals: UnixStream,
+        doors: Doors,
         status: Status,
         on_signal: Request,
+        vault: Vault,
     ) -> Self {
+        let Doors { listener, report, signals } = doors;
         Self {
             life,
             guest,
@@ -70,7 +91,10 @@ impl<B: Backend> Driver<B> {
             signals,
             status,
             on_signal,
+            vault,
             clients: Vec::new(),
+            held: Vec::new(),
+            failure: None,
             reader: ReportReader::default(),
             began: Instant::now(),
             wake_at: None,
@@ -80,10 +104,9 @@ impl<B: Backend> Driver<B> {
     /// Drives the VM to its end. The clients that wait for the end are given back, to be told once all is released.
     pub(super) fn run(mut self, chronicle: &mut impl Chronicle) -> (End, Vec<Connection>) {
         loop {
-            for event in self.guest.take_events() {
-                self.advance(&Event::Backend(event), chronicle);
-            }
+            self.hear(chronicle);
             if let Phase::Ended(end) = self.life.phase {
+                self.vault.abandon();
                 self.read_report(chronicle);
                 // Who asked while the guest was ending is answered, too.
                 self.serve(chronicle);
@@ -102,9 +125,7 @@ impl<B: Backend> Driver<B> {
                 self.advance(&Event::Request(self.on_signal), chronicle);
             }
             // Events of the guest that came with them go first.
-            for event in self.guest.take_events() {
-                self.advance(&Event::Backend(event), chronicle);
-            }
+            self.hear(chronicle);
             self.serve(chronicle);
             if ready.listener && self.clients.len() < CLIENTS {
                 self.clients.extend(
@@ -114,8 +135,116 @@ impl<B: Backend> Driver<B> {
         }
     }
 
+    /// Takes in what the guest did, and what became of its state.
+    fn hear(&mut self, chronicle: &mut impl Chronicle) {
+        for event in self.guest.take_events() {
+            if self.vault.is_sealing() {
+                self.held.push(event);
+            } else {
+                self.heard(event, chronicle);
+            }
+        }
+        // Killed meanwhile: nobody waits for the state any more.
+        if self.vault.is_sealing() && !matches!(self.life.phase, Phase::Suspending { .. }) {
+            self.vault.abandon();
+        }
+        if let Some(sealed) = self.vault.sealed() {
+            let outcome = match sealed {
+                Ok(()) => BackendEvent::Saved,
+                Err(report) => BackendEvent::SaveFailed(Box::new(report)),
+            };
+            self.decided(outcome, chronicle);
+        }
+        if !self.vault.is_sealing() {
+            for event in std::mem::take(&mut self.held) {
+                self.heard(event, chronicle);
+            }
+        }
+        self.tell_failure();
+    }
+
+    /// Takes in one thing that the guest did.
+    fn heard(&mut self, event: BackendEvent, chronicle: &mut impl Chronicle) {
+        if event == BackendEvent::Saved {
+            // The bytes are written. They are a state when they are on the disk and described.
+            if matches!(self.life.phase, Phase::Suspending { .. })
+                && let Err(report) = self.vault.seal()
+            {
+                self.decided(BackendEvent::SaveFailed(Box::new(report)), chronicle);
+            }
+            return;
+        }
+        if matches!(event, BackendEvent::SaveFailed(_)) {
+            return self.decided(event, chronicle);
+        }
+        if event == BackendEvent::Resumed
+            && let Err(report) = self.vault.consume()
+        {
+            chronicle.state_failed(&report);
+        }
+        self.advance(&Event::Backend(event), chronicle);
+    }
+
+    /// Takes in what became of a suspend, and tells those who wait for it.
+    fn decided(&mut self, outcome: BackendEvent, chronicle: &mut impl Chronicle) {
+        if let BackendEvent::SaveFailed(report) = &outcome {
+            self.vault.abandon();
+            if matches!(self.life.phase, Phase::Suspending { .. }) {
+                self.fail_suspend(report, chronicle);
+            }
+        }
+        self.advance(&Event::Backend(outcome), chronicle);
+    }
+
+    /// Remembers why a suspend came to nothing, until [`Self::tell_failure`] tells it to those who wait.
+    fn fail_suspend(&mut self, report: &Report, chronicle: &mut impl Chronicle) {
+        chronicle.state_failed(report);
+        self.failure = Some(report.clone());
+    }
+
+    fn tell_failure(&mut self) {
+        let Some(report) = self.failure.take() else { return };
+        for client in self.clients.iter_mut().filter(|client| client.awaits_save) {
+            client.awaits_save = false;
+            client.reply(&Reply::Failed(report.clone()));
+        }
+    }
+
+    /// Hands over one order. One that a suspend depends on and that cannot be handed over is the end of the suspend.
+    fn order(&mut self, order: Order, chronicle: &mut impl Chronicle) {
+        let suspends = match self.life.phase {
+            Phase::Suspending { ran, .. } if matches!(order, Order::Pause | Order::Save { .. }) => Some(ran),
+            Phase::Suspending { .. }
+            | Phase::Stopped
+            | Phase::Starting { .. }
+            | Phase::Running
+            | Phase::Paused
+            | Phase::Stopping { .. }
+            | Phase::Detached
+            | Phase::Ending { .. }
+            | Phase::Ended(_) => None,
+        };
+        let mut order = order;
+        if let Some(ran) = suspends {
+            // Before it stands still already: a successor has to know that it ran.
+            match self.vault.prepare(ran) {
+                Ok(to) if matches!(order, Order::Save { .. }) => order = Order::Save { to },
+                Ok(_) => {}
+                Err(report) => return self.decided(BackendEvent::SaveFailed(Box::new(report)), chronicle),
+            }
+        }
+        if let Err(error) = self.guest.order(order) {
+            chronicle.failed(&error);
+            if suspends.is_some() {
+                let report = Report::of(&error);
+                self.decided(BackendEvent::SaveFailed(Box::new(report)), chronicle);
+            }
+        }
+    }
+
     fn advance(&mut self, event: &Event, chronicle: &mut impl Chronicle) -> Option<Reply> {
         let before = self.life.phase.text();
+        let suspended = matches!(self.life.phase, Phase::Suspending { .. });
         if let Event::Backend(BackendEvent::Incident(incident)) = event {
             chronicle.happened(incident);
         }
@@ -123,11 +252,7 @@ impl<B: Backend> Driver<B> {
         self.life = next.life;
         for effect in next.effects {
             match effect {
-                Effect::Order(order) => {
-                    if let Err(error) = self.guest.order(order) {
-                        chronicle.failed(&error);
-                    }
-                }
+                Effect::Order(order) => self.order(order, chronicle),
                 Effect::WakeAt(at) => self.wake_at = Some(at),
                 Effect::Release => {}
             }
@@ -138,6 +263,11 @@ impl<B: Backend> Driver<B> {
         };
         if before != self.life.phase.text() || request.is_some() {
             chronicle.changed(&self.life.phase, request);
+        }
+        if suspended && self.life.phase == Phase::Detached {
+            let message = "its monitor was lost while its state was written".to_owned();
+            let report = Report { code: Code::QemuProtocol, message, causes: Vec::new(), hints: Vec::new() };
+            self.fail_suspend(&report, chronicle);
         }
         next.answer.map(Reply::Answer)
     }
@@ -157,6 +287,7 @@ impl<B: Backend> Driver<B> {
             },
         ];
         let guest = self.guest.descriptors();
+        descriptors.extend(self.vault.descriptor().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         descriptors.extend(guest.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         descriptors.extend(self.clients.iter().map(|client| PollFd::new(client, client.interest())));
         // An interruption or a refusal of the kernel is a look at everything.
@@ -200,7 +331,13 @@ impl<B: Backend> Driver<B> {
                         phase: self.life.phase.text().to_owned(),
                         ..self.status.clone()
                     }))),
-                    Want::Request(request) => self.advance(&Event::Request(request), chronicle),
+                    Want::Request(request) => {
+                        // Before it is done: it may fail on the way.
+                        client.awaits_save |= request == Request::Suspend;
+                        let reply = self.advance(&Event::Request(request), chronicle);
+                        client.awaits_save &= !matches!(reply, Some(Reply::Answer(Answer::Denied { .. })));
+                        reply
+                    }
                     Want::End => {
                         client.awaits_end = true;
                         None
@@ -213,6 +350,7 @@ impl<B: Backend> Driver<B> {
         }
         clients.retain(|client| !client.is_closed());
         self.clients = clients;
+        self.tell_failure();
     }
 }
 

@@ -14,8 +14,10 @@
 //! - The record (`run/KEY.json`) is written before QEMU starts and again when its pid is known.
 //! - At the end the waiting clients are told last, when everything is free: who waited may start the VM again at once.
 //! - A guest of Virtualization.framework (macOS) lives in its supervisor, and ends with it: there is nothing to adopt.
+//! - A suspended VM holds nothing: its state lies in its folder, and the next start goes on from there (`state`).
 //!
-//! A supervisor has one thread of ours and, beside a quiet guest, never wakes.
+//! A supervisor has one thread of ours and, beside a quiet guest, never wakes. A second one seals the state of a guest that
+//! is being suspended; it only reads and writes files.
 
 mod adopt;
 mod chronicle;
@@ -47,9 +49,10 @@ use crate::backend::AnyBackend;
 use crate::context::Context;
 use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject};
 use crate::socket::SocketFolder;
+use crate::state::Vault;
 use crate::store::Store;
 use chronicle::StoreChronicle;
-use driver::Driver;
+use driver::{Doors, Driver};
 
 /// How long a second supervisor waits for what becomes of the first: the longest that a start may take. On macOS that is
 /// the gate's wait for files to be let go of, and then the framework's start with its tries.
@@ -128,6 +131,8 @@ struct Hold {
     names: RunNames,
     sockets: SocketFolder,
     listener: UnixListener,
+    /// The VM's folder, open and not locked by this: it leads there after a rename as well.
+    folder: FolderLock,
     /// Step 0; `None` once it was given up.
     claim: Option<Claim>,
 }
@@ -144,7 +149,9 @@ fn begin(options: &Options) -> Result<(Hold, Up), Report> {
     let failed = |error| crate::files::FileError::failed("use", &run)(error);
     let sockets = SocketFolder::open(&run).map_err(failed)?;
     let listener = sockets.listen(&names.control()).map_err(failed)?;
-    let mut hold = Hold { context, place, names, sockets, listener, claim: Some(claim) };
+    let own = FolderLock::open(&folder.pinned())
+        .map_err(|source| crate::bundle::BundleError::Folder { folder: options.folder.clone(), source })?;
+    let mut hold = Hold { context, place, names, sockets, listener, folder: own, claim: Some(claim) };
     match hold.bring_up(options, folder) {
         Ok(up) => Ok((hold, up)),
         Err(report) => {
@@ -220,8 +227,11 @@ impl Hold {
             // Out of descriptors: the guest goes on as an orphan, which the next supervisor adopts.
             return;
         };
+        let doors = Doors { listener, report, signals };
         let on_signal = Request::Stop { timeout_ms: stop };
-        let driver = Driver::new(life, guest, listener, report, signals, status, on_signal);
+        let Ok(folder) = FolderLock::open(&self.folder.pinned()) else { return };
+        let vault = Vault::new(folder, record.made.clone());
+        let driver = Driver::new(life, guest, doors, status, on_signal, vault);
         let (end, waiting) = driver.run(&mut chronicle);
         let ended = chronicle.ended(&end, &self.context.home.run(), self.names);
         if let Some(passage) = &passage {

@@ -56,6 +56,8 @@ pub enum Reply {
     Answer(Answer),
     /// The VM has ended.
     Ended(Ended),
+    /// What was accepted came to nothing: the VM that was to be suspended is as it was before.
+    Failed(Report),
     /// The call was not understood.
     Refused(Report),
 }

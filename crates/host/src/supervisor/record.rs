@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::read_bounded;
 use crate::lock::FolderKey;
 use crate::process::ProcessId;
+use crate::state::Made;
 
 /// How the name of a record ends.
 const RECORD: &str = ".json";
@@ -77,6 +78,9 @@ pub struct RunRecord {
     pub accelerator_reason: String,
     /// The versioned machine type.
     pub machine: String,
+    /// What a saved state of it would be made with; `None` when an older selfsame started it.
+    #[serde(default)]
+    pub made: Option<Made>,
     /// How it ended, where the store could not be told.
     pub ended: Option<(Cause, String)>,
 }

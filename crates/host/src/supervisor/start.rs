@@ -1,21 +1,28 @@
 //! Starting the guest: the gate, the back end, and what is written down on the way.
 
+use std::time::Duration;
+
 use selfsame_machine::lifecycle::Life;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Change;
 
 use super::chronicle;
-use super::engine::{Engine, Started};
+use super::engine::{Engine, Started, Words, settle};
 use super::launch::Options;
 use super::protocol::Status;
 use super::record::RunRecord;
 use super::{Hold, Up};
+use crate::backend::AnyBackend;
 use crate::bundle::Bundle;
 use crate::gate::{self, Passage};
 use crate::lock::{FolderLock, PlaceSource};
 use crate::process::{ProcessId, boot_id};
-use crate::store::{GoodStart, NewEvent, NewRun};
+use crate::state::{Made, Saved, consume};
+use crate::store::{GoodStart, NewEvent, NewRun, Store};
 use crate::time::Time;
+
+/// How long a guest that was brought back may take to go on: milliseconds as a rule.
+const GOING_ON: Duration = Duration::from_secs(10);
 
 impl Hold {
     pub(super) fn start(
@@ -41,6 +48,13 @@ impl Hold {
             gate::pass(&self.context, &self.place, &store, &bundle, folder, &options.overrides, now)?;
         let engine = Engine::prepare(&self.context, &bundle, options, &mut passage)?;
         let words = engine.words();
+        let made = made(&bundle, &words);
+        let saved = Saved::read(&bundle.folder, &self.context.named(&bundle.folder))?;
+        if let Some(saved) = &saved {
+            saved.check(&made)?;
+            passage.notes.extend(self.about(saved, &store, &bundle)?);
+        }
+        crate::state::tidy(&self.folder.pinned());
         let run = store.runs().begin(&NewRun {
             folder: bundle.folder.clone(),
             name: bundle.name.clone(),
@@ -64,10 +78,11 @@ impl Hold {
             accelerator: words.accelerator,
             accelerator_reason: words.accelerator_reason,
             machine: words.machine,
+            made: Some(made),
             ended: None,
         };
-        let Started { guest, report, record, is_paused } =
-            match engine.launch(self, &bundle, &passage, record, paused) {
+        let Started { mut guest, report, record, mut is_paused } =
+            match engine.launch(self, &bundle, &passage, record, paused, saved.as_ref()) {
                 Ok(started) => started,
                 Err(report) => {
                     let detail = std::iter::once(report.message.clone()).chain(report.causes.clone());
@@ -75,7 +90,10 @@ impl Hold {
                     return Err(report);
                 }
             };
-        self.write_down(&bundle, &record, &mut passage, options);
+        if saved.is_some() && !paused {
+            is_paused = !self.go_on(&mut guest, &mut passage);
+        }
+        self.write_down(&bundle, &record, &mut passage, options, saved.as_ref());
         let status = status(&record, false);
         let mut notes = passage.notes.clone();
         if self.place.source() == PlaceSource::Environment {
@@ -88,8 +106,54 @@ impl Hold {
         Ok(Up { life, guest, report, status, record, notes, passage: Some(passage) })
     }
 
+    /// What people should know of a state that the VM goes on from.
+    fn about(&self, saved: &Saved, store: &Store, bundle: &Bundle) -> Result<Vec<String>, Report> {
+        let mut notes =
+            vec![format!("{} goes on from where it was suspended, {}", bundle.name, saved.since())];
+        let Ok(since) = saved.since().parse::<Time>() else { return Ok(notes) };
+        let digest = bundle.identity.digest().to_string();
+        let twins = store.runs().of_others_since(&digest, &bundle.folder, since)?;
+        notes.extend(twins.iter().map(|run| {
+            format!(
+                "its twin {} ran while it was suspended, from {}: what others heard of this identity since then, {}                  does not remember",
+                self.context.named(&run.begun.folder),
+                run.begun.started.to_seconds(),
+                bundle.name,
+            )
+        }));
+        Ok(notes)
+    }
+
+    /// Lets a guest that was brought back go on, and removes its state as soon as it does. Says whether it does.
+    fn go_on(&self, guest: &mut AnyBackend, passage: &mut Passage) -> bool {
+        let (goes_on, since) = match settle::go_on(guest, GOING_ON) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                passage.notes.push(format!("it was brought back and stands still: {error}"));
+                return false;
+            }
+        };
+        guest.tell_again(since);
+        if !goes_on {
+            // It does when the driver hears of it, which removes the state then.
+            passage.notes.push("it was brought back and has not gone on yet".to_owned());
+            return false;
+        }
+        if let Err(error) = consume(&self.folder.pinned()) {
+            passage.notes.push(format!("its state could not be removed: {error}"));
+        }
+        true
+    }
+
     /// What a good start leaves in the library and in the bundle.
-    fn write_down(&self, bundle: &Bundle, record: &RunRecord, passage: &mut Passage, options: &Options) {
+    fn write_down(
+        &self,
+        bundle: &Bundle,
+        record: &RunRecord,
+        passage: &mut Passage,
+        options: &Options,
+        saved: Option<&Saved>,
+    ) {
         let now = Time::now();
         // The guest is up: from here on a failure to write is a note, not a failed start.
         let written = self.context.store().and_then(|store| {
@@ -117,6 +181,7 @@ impl Hold {
                     "despite": options.overrides.despite.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
                     "accepted_identity": options.overrides.accept_identity,
                     "notes": passage.notes,
+                    "continued_from": saved.map(Saved::since),
                 }),
             })?;
             Ok(())
@@ -132,6 +197,21 @@ impl Hold {
             let note = format!("the machine type {} is not in vm.toml: {}", record.machine, report.message);
             passage.notes.push(note);
         }
+    }
+}
+
+/// What a saved state of the guest would be made with.
+fn made(bundle: &Bundle, words: &Words) -> Made {
+    Made {
+        identity: bundle.identity.canonical(),
+        folder: bundle.key.to_string(),
+        host: crate::state::host(),
+        machine: words.machine.clone(),
+        cpus: bundle.spec.cpus,
+        memory: bundle.spec.memory.count(),
+        accelerator: words.accelerator.clone(),
+        qemu: words.version,
+        disks: bundle.remembered_files(),
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Cause {
     Forced,
     /// `kill` was asked for.
     Killed,
+    /// Its state was written out as asked; a start goes on from there.
+    Suspended,
     /// The guest's kernel panicked.
     Panic,
     /// The back end could not run the guest any further.
@@ -61,7 +63,12 @@ impl Cause {
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
-            Self::Guest | Self::Requested | Self::Forced | Self::Killed | Self::Unwatched => false,
+            Self::Guest
+            | Self::Requested
+            | Self::Forced
+            | Self::Killed
+            | Self::Suspended
+            | Self::Unwatched => false,
             Self::Panic | Self::InternalError | Self::Signal | Self::Crashed | Self::StartFailed => true,
         }
     }
@@ -74,6 +81,7 @@ impl Cause {
             Self::Requested => "requested",
             Self::Forced => "forced",
             Self::Killed => "killed",
+            Self::Suspended => "suspended",
             Self::Panic => "panic",
             Self::InternalError => "internal_error",
             Self::Signal => "signal",
@@ -103,6 +111,7 @@ impl fmt::Display for End {
                 "the guest did not power off in time and its power was cut: unwritten data may be lost"
             }
             Cause::Killed => "it was killed as asked: unwritten data may be lost",
+            Cause::Suspended => "it was suspended as asked, and goes on at its next start",
             Cause::Panic => "the guest's kernel panicked",
             Cause::InternalError => {
                 "the back end met an internal error and could not run the guest any further"

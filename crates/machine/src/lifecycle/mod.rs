@@ -5,12 +5,17 @@
 //!  Stopped ─────────▶ Starting ─────▶ Running ◀──▶ Paused ─────▶ Stopping ─────────▶ Ending ─────▶ Ended
 //!                        │               │ monitor lost                     Kill        ▲  Exited
 //!                        │               └───────▶ Detached ────────────────────────────┤
+//!                        │        Running, Paused ── Suspend ──▶ Suspending ── Saved ──▶│
+//!                        │               ▲                          │ SaveFailed        │
+//!                        │               └──────────────────────────┘                   │
 //!                        └──────────────────────── StartFailed, Exited ─────────────────┴────────▶ Ended
 //! ```
 //!
 //! - **Stopped**: nothing was started yet.
 //! - **Starting**: the back end was told to start and has not answered. A `Stop` is remembered.
 //! - **Running**, **Paused**: the guest's processors run, or stand still with its memory kept.
+//! - **Suspending**: from Running or Paused. The guest stands still, or was told to, and its state is written out. It comes
+//!   to Ending with the cause `suspended`, or back to where it was when it could not be written.
 //! - **Stopping**: the guest was asked to power down and is asked again until it answers or its time is up.
 //! - **Detached**: the back end's process lives and can be killed, but no longer told anything.
 //! - **Ending**: the end is decided; the process has a few seconds to be gone before it is killed.
@@ -33,6 +38,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Report;
+
+/// Where a state is written before it is whole, relative to the VM's folder.
+pub const MEMORY: &str = "State.new/memory";
 
 /// A moment on the driver's monotonic clock: the time since the driver began.
 pub type Moment = Duration;
@@ -57,6 +65,13 @@ pub enum Phase {
     Running,
     /// The guest's processors stand still.
     Paused,
+    /// The guest is brought to stand still, and its state is written out.
+    Suspending {
+        /// Whether it ran before: then it goes on when the state cannot be written.
+        ran: bool,
+        /// Whether it stands still, and the writing has begun.
+        saving: bool,
+    },
     /// The guest was asked to power down.
     Stopping {
         /// When it is asked again.
@@ -82,9 +97,12 @@ impl Phase {
     #[must_use]
     pub const fn is_live(&self) -> bool {
         match self {
-            Self::Starting { .. } | Self::Running | Self::Paused | Self::Stopping { .. } | Self::Detached => {
-                true
-            }
+            Self::Starting { .. }
+            | Self::Running
+            | Self::Paused
+            | Self::Suspending { .. }
+            | Self::Stopping { .. }
+            | Self::Detached => true,
             Self::Stopped | Self::Ending { .. } | Self::Ended(_) => false,
         }
     }
@@ -97,6 +115,7 @@ impl Phase {
             Self::Starting { .. } => "starting",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Suspending { .. } => "suspending",
             Self::Stopping { .. } => "stopping",
             Self::Detached => "detached",
             Self::Ending { .. } => "ending",
@@ -118,6 +137,8 @@ pub enum Request {
     Pause,
     /// Go on.
     Resume,
+    /// Write memory and devices to the disk and end, so that a later start goes on from there.
+    Suspend,
     /// Power down through the guest; cut its power when `timeout_ms` have passed.
     Stop {
         /// How long the guest may take, in milliseconds.
@@ -205,12 +226,12 @@ pub enum Order {
     },
     /// Start the guest from a saved state; it stands still afterwards, as it did when it was saved.
     Restore {
-        /// The file that [`Order::Save`] wrote.
+        /// The file that [`Order::Save`] wrote, absolute.
         from: PathBuf,
     },
     /// Save the state of a guest that stands still, into a file that does not exist yet.
     Save {
-        /// The file.
+        /// The file. The life cycle names it relative to the VM's folder ([`MEMORY`]), the driver makes it absolute.
         to: PathBuf,
     },
     /// Stand still.
@@ -268,17 +289,23 @@ impl Life {
     /// A VM of which nothing was started.
     #[must_use]
     pub const fn new() -> Self {
-        Self { phase: Phase::Stopped, shutdown: None, asked_to_stop: false }
+        Self::at(Phase::Stopped)
     }
 
     /// A VM that a new supervisor found running.
     #[must_use]
     pub const fn adopted(paused: bool) -> Self {
-        Self {
-            phase: if paused { Phase::Paused } else { Phase::Running },
-            shutdown: None,
-            asked_to_stop: false,
-        }
+        Self::at(if paused { Phase::Paused } else { Phase::Running })
+    }
+
+    /// A VM that a new supervisor found while its state was written out. What comes of that its back end tells.
+    #[must_use]
+    pub const fn suspending(ran: bool) -> Self {
+        Self::at(Phase::Suspending { ran, saving: true })
+    }
+
+    const fn at(phase: Phase) -> Self {
+        Self { phase, shutdown: None, asked_to_stop: false }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Life, Moment, NUDGE, Order, Phase,
-    Request, Shutdown, Step,
+    Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Life, MEMORY, Moment, NUDGE, Order,
+    Phase, Request, Shutdown, Step,
 };
 
 /// Moves a VM on by one event at the moment `now`.
@@ -61,6 +61,7 @@ impl Draft {
             Request::Start { paused } => self.start(paused),
             Request::Pause => self.pause(),
             Request::Resume => self.resume(),
+            Request::Suspend => self.suspend(),
             Request::Stop { timeout_ms } => self.stop(Duration::from_millis(timeout_ms)),
             Request::Kill => self.kill(),
         }
@@ -77,6 +78,7 @@ impl Draft {
             Phase::Stopping { .. } | Phase::Ending { .. } => {
                 denied("it is being stopped", "wait for its end")
             }
+            Phase::Suspending { .. } => denied("it is being suspended", "run it when it is suspended"),
             Phase::Ended(_) => denied("it has just ended", "run it again"),
         }
     }
@@ -89,6 +91,8 @@ impl Draft {
             }
             Phase::Paused => Answer::AlreadySo,
             Phase::Starting { .. } => denied("it is starting", "wait until it runs"),
+            // It stands still, but not for long; whoever counts on a pause must not be told that there is one.
+            Phase::Suspending { .. } => denied("it is being suspended", "run it when it is suspended"),
             Phase::Stopping { .. } | Phase::Ending { .. } => denied("it is being stopped", "run it again"),
             Phase::Detached => denied("its monitor is gone", "kill it and run it again"),
             Phase::Stopped | Phase::Ended(_) => denied("it is not running", "run it"),
@@ -102,10 +106,39 @@ impl Draft {
                 Answer::Accepted
             }
             Phase::Running | Phase::Starting { .. } => Answer::AlreadySo,
+            // A guest that went on would part from the state that is being written.
+            Phase::Suspending { .. } => denied("it is being suspended", "run it when it is suspended"),
             Phase::Stopping { .. } | Phase::Ending { .. } => denied("it is being stopped", "run it again"),
             Phase::Detached => denied("its monitor is gone", "kill it and run it again"),
             Phase::Stopped | Phase::Ended(_) => denied("it is not running", "run it"),
         }
+    }
+
+    fn suspend(&mut self) -> Answer {
+        match self.life.phase {
+            Phase::Running => {
+                self.life.phase = Phase::Suspending { ran: true, saving: false };
+                self.order(Order::Pause);
+                Answer::Accepted
+            }
+            Phase::Paused => {
+                self.save(false);
+                Answer::Accepted
+            }
+            Phase::Suspending { .. } | Phase::Ending { cause: Cause::Suspended, .. } => Answer::AlreadySo,
+            Phase::Ended(End { cause: Cause::Suspended, .. }) => Answer::AlreadySo,
+            Phase::Starting { .. } => denied("it is starting", "wait until it runs"),
+            Phase::Stopping { .. } | Phase::Ending { .. } => {
+                denied("it is being stopped", "wait for its end")
+            }
+            Phase::Detached => denied("its monitor is gone", "kill it and run it again"),
+            Phase::Stopped | Phase::Ended(_) => denied("it is not running", "run it"),
+        }
+    }
+
+    fn save(&mut self, ran: bool) {
+        self.life.phase = Phase::Suspending { ran, saving: true };
+        self.order(Order::Save { to: MEMORY.into() });
     }
 
     fn stop(&mut self, timeout: Duration) -> Answer {
@@ -132,6 +165,8 @@ impl Draft {
                 self.effects.push(Effect::WakeAt(nudge_at.min(sooner)));
                 answer
             }
+            // A guest that stands still cannot power down. Its end comes by itself, and nothing of it is lost.
+            Phase::Suspending { .. } => denied("it is being suspended", "wait for its end, or kill it"),
             Phase::Detached => denied("its monitor is gone, so the guest cannot be asked", "kill it"),
             Phase::Stopped | Phase::Starting { stop: Some(_) } | Phase::Ending { .. } | Phase::Ended(_) => {
                 Answer::AlreadySo
@@ -144,6 +179,8 @@ impl Draft {
             Phase::Starting { .. }
             | Phase::Running
             | Phase::Paused
+            // The state that is not whole yet goes with it.
+            | Phase::Suspending { .. }
             | Phase::Stopping { .. }
             | Phase::Detached => {
                 self.order(Order::Kill);
@@ -166,10 +203,9 @@ impl Draft {
             BackendEvent::Paused => self.paused(),
             BackendEvent::Resumed => self.resumed(),
             BackendEvent::StartFailed(_) => self.start_failed(),
-            BackendEvent::Reset
-            | BackendEvent::Incident(_)
-            | BackendEvent::Saved
-            | BackendEvent::SaveFailed(_) => {}
+            BackendEvent::Saved => self.saved(),
+            BackendEvent::SaveFailed(_) => self.save_failed(),
+            BackendEvent::Reset | BackendEvent::Incident(_) => {}
             BackendEvent::ShutDown(shutdown) => self.shut_down(*shutdown),
             BackendEvent::Panicked => self.life.shutdown = Some(Shutdown::ByPanic),
             BackendEvent::InternalError => self.internal_error(),
@@ -195,6 +231,7 @@ impl Draft {
             Phase::Stopped
             | Phase::Running
             | Phase::Paused
+            | Phase::Suspending { .. }
             | Phase::Stopping { .. }
             | Phase::Detached
             | Phase::Ended(_) => return,
@@ -204,8 +241,36 @@ impl Draft {
     }
 
     fn paused(&mut self) {
-        if self.life.phase == Phase::Running {
-            self.life.phase = Phase::Paused;
+        match self.life.phase {
+            Phase::Running => self.life.phase = Phase::Paused,
+            Phase::Suspending { ran, saving: false } => self.save(ran),
+            Phase::Stopped
+            | Phase::Starting { .. }
+            | Phase::Paused
+            | Phase::Suspending { saving: true, .. }
+            | Phase::Stopping { .. }
+            | Phase::Detached
+            | Phase::Ending { .. }
+            | Phase::Ended(_) => {}
+        }
+    }
+
+    /// The state is whole: the guest must not go on any more.
+    fn saved(&mut self) {
+        if let Phase::Suspending { saving: true, .. } = self.life.phase {
+            self.order(Order::CutPower);
+            self.expect_end(Cause::Suspended);
+        }
+    }
+
+    /// No state came of it: the guest is brought back to what it did before.
+    fn save_failed(&mut self) {
+        if let Phase::Suspending { ran, saving } = self.life.phase {
+            // One that was not seen to stand still runs: telling it to go on only makes up for a pause on its way.
+            self.life.phase = if ran && !saving { Phase::Running } else { Phase::Paused };
+            if ran {
+                self.order(Order::Resume);
+            }
         }
     }
 
@@ -237,7 +302,7 @@ impl Draft {
 
     fn monitor_lost(&mut self) {
         match self.life.phase {
-            Phase::Running | Phase::Paused => self.life.phase = Phase::Detached,
+            Phase::Running | Phase::Paused | Phase::Suspending { .. } => self.life.phase = Phase::Detached,
             Phase::Starting { .. } => {
                 self.order(Order::Kill);
                 self.expect_end(Cause::StartFailed);
@@ -253,7 +318,11 @@ impl Draft {
             Phase::Stopped | Phase::Ended(_) => return,
             Phase::Ending { cause, .. } => cause,
             Phase::Starting { .. } => Cause::StartFailed,
-            Phase::Running | Phase::Paused | Phase::Stopping { .. } | Phase::Detached => self.cause(status),
+            Phase::Running
+            | Phase::Paused
+            | Phase::Suspending { .. }
+            | Phase::Stopping { .. }
+            | Phase::Detached => self.cause(status),
         };
         self.life.phase = Phase::Ended(End { cause, status });
         self.effects.push(Effect::Release);
@@ -294,6 +363,7 @@ impl Draft {
             | Phase::Starting { .. }
             | Phase::Running
             | Phase::Paused
+            | Phase::Suspending { .. }
             | Phase::Detached
             | Phase::Ended(_) => {}
         }

@@ -21,12 +21,17 @@ fn phases() -> Vec<Phase> {
         Phase::Starting { stop: Some(Duration::from_secs(30)) },
         Phase::Running,
         Phase::Paused,
+        Phase::Suspending { ran: true, saving: false },
+        Phase::Suspending { ran: true, saving: true },
+        Phase::Suspending { ran: false, saving: true },
         Phase::Stopping { nudge_at: NOW, force_at: LATER },
         Phase::Stopping { nudge_at: NOW, force_at: NOW },
         Phase::Detached,
         Phase::Ending { cause: Cause::Requested, kill_at: LATER },
         Phase::Ending { cause: Cause::Requested, kill_at: NOW },
+        Phase::Ending { cause: Cause::Suspended, kill_at: LATER },
         Phase::Ended(End { cause: Cause::Guest, status: ExitStatus::Code(0) }),
+        Phase::Ended(End { cause: Cause::Suspended, status: ExitStatus::Code(0) }),
     ]
 }
 
@@ -40,6 +45,7 @@ fn events() -> Vec<Event> {
         Request::Start { paused: true },
         Request::Pause,
         Request::Resume,
+        Request::Suspend,
         Request::Stop { timeout_ms: 30_000 },
         Request::Kill,
     ];
@@ -124,6 +130,13 @@ proptest! {
                         prop_assert!(!matches!(before.phase, Phase::Ended(_)), "ordered after the end");
                         let fresh = matches!(order, Order::Start { .. });
                         prop_assert_eq!(fresh, before.phase == Phase::Stopped, "only a first start starts");
+                        // A guest whose state is whole, or being written, never goes on beside it.
+                        if matches!(order, Order::Resume) {
+                            prop_assert!(!matches!(before.phase, Phase::Ending { .. }), "went on after its end");
+                            let saving = matches!(before.phase, Phase::Suspending { .. });
+                            let failed = matches!(event, Event::Backend(BackendEvent::SaveFailed(_)));
+                            prop_assert!(!saving || failed, "went on while its state was written");
+                        }
                     }
                 }
             }
@@ -134,9 +147,12 @@ proptest! {
                 }
                 Phase::Ending { kill_at, .. } => prop_assert!(wake.is_some_and(|at| at <= *kill_at)),
                 Phase::Ended(_) => prop_assert_eq!(released, 1),
-                Phase::Stopped | Phase::Starting { .. } | Phase::Running | Phase::Paused | Phase::Detached => {
-                    prop_assert_eq!(released, 0);
-                }
+                Phase::Stopped
+                | Phase::Starting { .. }
+                | Phase::Running
+                | Phase::Paused
+                | Phase::Suspending { .. }
+                | Phase::Detached => prop_assert_eq!(released, 0),
             }
             // What is refused changes nothing.
             if matches!(next.answer, Some(Answer::Denied { .. })) {
@@ -149,6 +165,50 @@ proptest! {
         let started = !matches!(life.phase, Phase::Stopped);
         let end = step(&life, &Event::Backend(BackendEvent::Exited(ExitStatus::Unknown)), now).life;
         prop_assert_eq!(matches!(end.phase, Phase::Ended(_)), started);
+    }
+
+    #[test]
+    fn a_suspend_ends_in_suspended_or_where_it_began_or_in_the_end(
+        ran in any::<bool>(),
+        script in proptest::collection::vec((any_event(), 0_u64..5_000), 0..40),
+        outcome in proptest::sample::select(vec![
+            BackendEvent::Saved,
+            BackendEvent::SaveFailed(report()),
+            BackendEvent::Exited(ExitStatus::Signal(9)),
+        ]),
+    ) {
+        let from = if ran { Phase::Running } else { Phase::Paused };
+        let mut now = Duration::ZERO;
+        let mut life = step(&life(from), &Event::Request(Request::Suspend), now).life;
+        let mut was_saved = false;
+        let follow = |life: &mut Life, event: &Event, now: Moment| {
+            let (before, next) = (life.phase.clone(), step(life, event, now));
+            *life = next.life;
+            matches!((before, &life.phase), (Phase::Suspending { saving: true, .. }, Phase::Ending { cause: Cause::Suspended, .. }))
+        };
+        for (event, wait) in script {
+            now += Duration::from_millis(wait);
+            if !matches!(life.phase, Phase::Suspending { .. }) {
+                break;
+            }
+            was_saved |= follow(&mut life, &event, now);
+        }
+        // Whatever came in between: once it stands still, what the back end says of the state decides.
+        for event in [BackendEvent::Paused, outcome] {
+            if matches!(life.phase, Phase::Suspending { .. }) {
+                was_saved |= follow(&mut life, &Event::Backend(event), now);
+            }
+        }
+        match &life.phase {
+            Phase::Ending { cause: Cause::Suspended, .. } => prop_assert!(was_saved, "nothing was saved"),
+            Phase::Running | Phase::Paused | Phase::Detached | Phase::Ending { .. } | Phase::Ended(_) => {
+                prop_assert!(!was_saved);
+            }
+            phase @ (Phase::Stopped
+            | Phase::Starting { .. }
+            | Phase::Suspending { .. }
+            | Phase::Stopping { .. }) => prop_assert!(false, "it came to {phase:?}"),
+        }
     }
 
     #[test]

@@ -36,7 +36,13 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     }
     if !global.yes {
         let names: Vec<String> = folders.iter().map(|folder| name_of(folder)).collect();
-        confirm(&names.join(", "))?;
+        let names = names.join(", ");
+        confirmed(&Destruction {
+            question: format!("Delete {names} with its disks?"),
+            unasked: format!("deleting {names} destroys its disks, and nobody is there to be asked"),
+            declined: "nothing was deleted",
+            verb: "delete",
+        })?;
     }
     for folder in folders {
         let deleted = delete(context, &folder, Time::now())?;
@@ -49,25 +55,30 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     Ok(Exit::Ok)
 }
 
-fn confirm(names: &str) -> Result<(), Report> {
-    let refused = |message: String| {
+/// Something that cannot be undone.
+pub(super) struct Destruction {
+    pub(super) question: String,
+    /// What is said when nobody can be asked.
+    pub(super) unasked: String,
+    /// What is said when the answer is no.
+    pub(super) declined: &'static str,
+    pub(super) verb: &'static str,
+}
+
+/// Asks before something is destroyed; whoever cannot be asked has to have said `--yes`.
+pub(super) fn confirmed(destruction: &Destruction) -> Result<(), Report> {
+    let Destruction { question, unasked, declined, verb } = destruction;
+    let refused = |message: &str| {
         let mut report = usage_problem(message);
-        report.hints.push(Hint::say("say `--yes` to delete without being asked"));
+        report.hints.push(Hint::say(format!("say `--yes` to {verb} without being asked")));
         report
     };
     if !std::io::stdin().is_terminal() {
-        return Err(refused(format!("deleting {names} destroys its disks, and nobody is there to be asked")));
+        return Err(refused(unasked));
     }
     let mut err = std::io::stderr().lock();
-    drop(
-        write!(err, "Delete {} with its disks? [y/N] ", crate::report::printable(names))
-            .and_then(|()| err.flush()),
-    );
+    drop(write!(err, "{} [y/N] ", crate::report::printable(question)).and_then(|()| err.flush()));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        Ok(())
-    } else {
-        Err(refused("nothing was deleted".to_owned()))
-    }
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused(declined)) }
 }

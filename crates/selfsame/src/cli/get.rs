@@ -30,13 +30,18 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let state = VmState::ask(context, bundle.key, Some(&digest)).map_err(|source| {
         Report::from(selfsame_host::bundle::BundleError::Folder { folder: folder.clone(), source })
     })?;
+    let state = state.in_folder(&folder);
     let store = context.store_for_reading()?;
     let last = store.runs().last(&bundle.folder)?.filter(|run| run.begun.digest == Some(digest.to_string()));
     let observed = store.observations().of(&digest.to_string(), 50)?;
     let observed = observed.into_iter().find(|observation| observation.first.folder == bundle.folder);
     let status = match &state {
         VmState::Supervised(status) => Some(status),
-        VmState::Stopped | VmState::Orphaned { .. } | VmState::Silent(_) | VmState::Foreign => None,
+        VmState::Stopped
+        | VmState::Suspended(_)
+        | VmState::Orphaned { .. }
+        | VmState::Silent(_)
+        | VmState::Foreign => None,
     };
     let predicted = bundle.identity.predictions();
     if global.quiet {
@@ -64,6 +69,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "protected": bundle.spec.protected,
             "origin": bundle.spec.origin,
             "status": status,
+            "suspended": state.suspended(),
             "predicted": predicted,
             "observed": observed.as_ref().map(crate::output::observation),
             "last_run": last.as_ref().map(|run| serde_json::json!({
@@ -107,6 +113,9 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         lines.push(("accelerator", format!("{} ({})", status.accelerator, status.accelerator_reason)));
         lines.push(("machine", status.machine.clone()));
         lines.push(("started", status.started.clone()));
+    }
+    if let Some(summary) = state.suspended() {
+        lines.push(("suspended", super::list::asleep(summary)));
     }
     if let VmState::Orphaned { pid } = &state {
         let pid = pid.map_or_else(String::new, |pid| format!("QEMU {pid}, "));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use selfsame_host::context::Context;
 use selfsame_host::library::{Listed, list};
+use selfsame_host::state::Summary;
 use selfsame_host::time::Time;
 use selfsame_machine::code::Exit;
 use selfsame_machine::size::Bytes;
@@ -43,6 +44,7 @@ struct Row<'a> {
     memory: Option<u64>,
     mac_address: Option<&'a str>,
     twins: Vec<&'a str>,
+    suspended: Option<&'a Summary>,
     error: Option<&'a str>,
 }
 
@@ -87,6 +89,11 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     }
     data(&table.render());
     for vm in &vms {
+        if let Some(summary) = vm.state.suspended() {
+            note(&format!("note: {} is suspended {}", vm.facts.name, asleep(summary)));
+        }
+    }
+    for vm in &vms {
         if let Some(error) = &vm.facts.error {
             note(&format!("note: {}: {error}", vm.facts.name));
         }
@@ -97,6 +104,18 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         note("no VMs; make one with `selfsame create NAME`");
     }
     Ok(Exit::Ok)
+}
+
+/// Since when a VM is suspended, and how much its state takes.
+pub(super) fn asleep(summary: &Summary) -> String {
+    let since = summary.since.as_deref().and_then(|since| since.parse::<Time>().ok());
+    let since = since.map_or_else(
+        || "(its description cannot be read)".to_owned(),
+        |since| format!("since {}", since.to_seconds()),
+    );
+    let size = summary.size.map(|size| format!("{} MiB", size.div_ceil(1 << 20)));
+    let size = size.unwrap_or_else(|| "its memory is missing".to_owned());
+    format!("{since}, {size}")
 }
 
 fn row<'a>(vm: &'a Listed, twins: Vec<&'a str>) -> Row<'a> {
@@ -112,6 +131,7 @@ fn row<'a>(vm: &'a Listed, twins: Vec<&'a str>) -> Row<'a> {
         memory: facts.memory,
         mac_address: facts.mac.as_deref(),
         twins,
+        suspended: vm.state.suspended(),
         error: facts.error.as_deref(),
     }
 }

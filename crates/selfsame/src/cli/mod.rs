@@ -23,6 +23,7 @@ mod restart;
 mod run;
 mod set;
 mod supervise;
+mod suspend;
 mod usage;
 mod version;
 mod why;
@@ -62,6 +63,7 @@ Everyday:
   kill        End VMs at once
   pause       Let guests stand still, their memory kept
   resume      Let paused guests go on
+  suspend     Put guests to sleep on the disk, to go on at their next start
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
   set         Change what a VM is made of
@@ -110,6 +112,7 @@ enum Command {
     Kill(request::KillArguments),
     Pause(request::PauseArguments),
     Resume(request::ResumeArguments),
+    Suspend(suspend::Arguments),
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::Arguments),
     #[command(visible_alias = "inspect")]
@@ -176,6 +179,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Kill(arguments) => request::kill(&context()?, &global, &arguments),
         Command::Pause(arguments) => request::pause(&context()?, &global, &arguments),
         Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),
+        Command::Suspend(arguments) => suspend::run(&context()?, &global, &arguments),
         Command::List(arguments) => list::run(&context()?, &global, &arguments),
         Command::Get(arguments) => get::run(&context()?, &global, &arguments),
         Command::Set(arguments) => set::run(&context()?, &global, &arguments),

@@ -1,4 +1,4 @@
-//! `selfsame stop`, `kill`, `pause` and `resume`: what is asked of a running VM.
+//! `selfsame stop`, `kill`, `pause`, `resume` and `suspend`: what is asked of a running VM.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -9,7 +9,7 @@ use selfsame_host::context::Context;
 use selfsame_host::gate::Overrides;
 use selfsame_host::library::{VmState, find};
 use selfsame_host::supervisor::{
-    Client, Ended, Mission, Options, PATIENCE, RunNames, SupervisorError, launch,
+    Client, ClientError, Ended, Mission, Options, PATIENCE, RunNames, SupervisorError, launch,
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Answer, Cause, Request};
@@ -17,7 +17,7 @@ use selfsame_machine::problem::{Hint, Report};
 
 use super::run::names;
 use super::{Global, Outcome, supervise};
-use crate::output::{Format, json, note};
+use crate::output::{Format, hints, json, note};
 
 // No doc comment: it would become the help of the commands that it is flattened into.
 #[derive(Debug, clap::Args)]
@@ -93,6 +93,10 @@ pub(super) fn pause(context: &Context, global: &Global, arguments: &PauseArgumen
 
 pub(super) fn resume(context: &Context, global: &Global, arguments: &ResumeArguments) -> Outcome {
     each(context, global, &arguments.of.vms, Request::Resume)
+}
+
+pub(super) fn suspend(context: &Context, global: &Global, vms: &[OsString]) -> Outcome {
+    each(context, global, vms, Request::Suspend)
 }
 
 /// Asks every VM, also after one of them failed; the first failure is the outcome.
@@ -180,19 +184,9 @@ fn ask_supervisor(context: &Context, folder: &Path, request: Request) -> Result<
     let name = context.named(folder);
     let names = names(folder)?;
     let Some(mut client) = reach(context, folder, names)? else {
-        return match request {
-            Request::Stop { .. } | Request::Kill => Ok(Told {
-                message: format!("{name} is not running"),
-                name,
-                outcome: "already_so",
-                ended: None,
-            }),
-            Request::Start { .. } | Request::Pause | Request::Resume => {
-                Err(Report::from(SupervisorError::NotRunning { name }).into())
-            }
-        };
+        return Ok(nothing_runs(name, folder, request)?);
     };
-    let ends = matches!(request, Request::Stop { .. } | Request::Kill);
+    let ends = matches!(request, Request::Stop { .. } | Request::Kill | Request::Suspend);
     // First, because the guest may be gone as soon as it is asked to end.
     let asked = if ends { client.ask_end() } else { Ok(()) };
     let answer = match asked.and_then(|()| client.request(request)) {
@@ -213,26 +207,11 @@ fn ask_supervisor(context: &Context, folder: &Path, request: Request) -> Result<
         }
     };
     if ends {
-        let patience = match request {
-            Request::Stop { timeout_ms } => {
-                Duration::from_millis(timeout_ms).saturating_add(Duration::from_secs(30))
-            }
-            Request::Start { .. } | Request::Pause | Request::Resume | Request::Kill => {
-                Duration::from_secs(30)
-            }
-        };
-        let ended = client.wait_end(Some(patience)).map_err(|error| {
-            if !error.is_time_out() {
-                return Report::from(error);
-            }
-            Report {
-                code: Code::RequestTimedOut,
-                message: format!("{name} has not ended within {} s", patience.as_secs()),
-                causes: Vec::new(),
-                hints: vec![Hint::run("see what it is doing", format!("selfsame get {}", name.word))],
-            }
-        })?;
+        let ended = client.wait_end(patience(request)).map_err(|error| not_ended(error, &name, request))?;
         let Some(ended) = ended else { return Err(Failure::Gone) };
+        if request == Request::Suspend && ended.cause != Cause::Suspended {
+            return Err(not_suspended(&name, &ended).into());
+        }
         let message = format!("{name} ended: {}", ended.explanation);
         return Ok(Told { name, message, outcome, ended: Some(ended) });
     }
@@ -242,6 +221,64 @@ fn ask_supervisor(context: &Context, folder: &Path, request: Request) -> Result<
         Answer::Accepted | Answer::Denied { .. } => format!("{name} is {state}"),
     };
     Ok(Told { name, message, outcome, ended: None })
+}
+
+/// How long an end may take that was asked for. A state is as large as the guest's memory: for that there is no limit.
+fn patience(request: Request) -> Option<Duration> {
+    let more = Duration::from_secs(30);
+    match request {
+        Request::Stop { timeout_ms } => Some(Duration::from_millis(timeout_ms).saturating_add(more)),
+        Request::Start { .. } | Request::Pause | Request::Resume | Request::Kill => Some(more),
+        Request::Suspend => None,
+    }
+}
+
+/// Why an end that was asked for has not come.
+fn not_ended(error: ClientError, name: &Named, request: Request) -> Report {
+    if let ClientError::Failed(mut report) = error {
+        report.causes.insert(0, report.message);
+        return Report { message: format!("{name} was not suspended, and is as before"), ..report };
+    }
+    if !error.is_time_out() {
+        return Report::from(error);
+    }
+    let seconds = patience(request).unwrap_or_default().as_secs();
+    Report {
+        code: Code::RequestTimedOut,
+        message: format!("{name} has not ended within {seconds} s"),
+        causes: Vec::new(),
+        hints: vec![Hint::run("see what it is doing", format!("selfsame get {}", name.word))],
+    }
+}
+
+/// It ended before its state was whole.
+fn not_suspended(name: &Named, ended: &Ended) -> Report {
+    Report {
+        code: Code::VmFailed,
+        message: format!("{name} was not suspended; it ended: {}", ended.explanation),
+        causes: ended.last_output.clone(),
+        hints: failure_hints(name, ended.cause),
+    }
+}
+
+/// What a request finds of which nothing runs.
+fn nothing_runs(name: Named, folder: &Path, request: Request) -> Result<Told, Report> {
+    let suspended = selfsame_host::state::summary(folder).is_some();
+    let so = |message: String, name: Named| Told { message, name, outcome: "already_so", ended: None };
+    match request {
+        Request::Suspend if suspended => Ok(so(format!("{name} is suspended already"), name)),
+        Request::Stop { .. } | Request::Kill if suspended => {
+            hints(&[
+                Hint::run("let it go on", format!("selfsame run -d {}", name.word)),
+                Hint::run("or throw its state away", format!("selfsame suspend --discard {}", name.word)),
+            ]);
+            Ok(so(format!("{name} is not running: it is suspended"), name))
+        }
+        Request::Stop { .. } | Request::Kill => Ok(so(format!("{name} is not running"), name)),
+        Request::Start { .. } | Request::Pause | Request::Resume | Request::Suspend => {
+            Err(SupervisorError::NotRunning { name }.into())
+        }
+    }
 }
 
 /// Connects to a VM's supervisor, and gives an orphan one first. `None` when nothing of the VM runs.
@@ -288,6 +325,7 @@ pub(super) fn failure_hints(name: &Named, cause: Cause) -> Vec<Hint> {
         | Cause::Requested
         | Cause::Forced
         | Cause::Killed
+        | Cause::Suspended
         | Cause::Unwatched => vec![Hint::run("see what happened", format!("selfsame events {name}"))],
     }
 }

@@ -22,6 +22,7 @@ fn plan() -> Plan {
         forwards: Vec::new(),
         descriptors: Descriptors { qmp: 5, report: 6, console: 7 },
         paused: false,
+        incoming: false,
     }
 }
 
@@ -156,4 +157,11 @@ proptest! {
         prop_assert!(!read.contains(','));
         prop_assert_eq!(read.replace('\u{1}', ","), printable(&text));
     }
+}
+
+#[test]
+fn a_guest_that_goes_on_from_a_state_waits_for_it() {
+    let arguments = Plan { incoming: true, ..plan() }.arguments().unwrap();
+    assert!(arguments.windows(2).any(|pair| pair[0] == "-incoming" && pair[1] == "defer"), "{arguments:?}");
+    assert!(!plan().arguments().unwrap().iter().any(|word| word == "-incoming"));
 }

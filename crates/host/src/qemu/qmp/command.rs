@@ -27,7 +27,47 @@ pub enum Command {
     Cont,
     /// Ends QEMU at once.
     Quit,
+    /// Asks to be told by events what becomes of a state that is written or read.
+    MigrationEvents,
+    /// Takes the limit off the speed of writing a state, which is meant for networks.
+    MigrationSpeed,
+    /// Gives a descriptor that comes along a name, which [`Passed::Named`] means.
+    GetFd,
+    /// Puts a descriptor that comes along into a new set, whose number is the answer.
+    AddFd,
+    /// Removes such a set.
+    RemoveFd {
+        /// Its number.
+        set: u32,
+    },
+    /// Writes the guest's state, stopping it if need be.
+    Migrate(Passed),
+    /// Reads the state that a QEMU started with `-incoming defer` waits for.
+    MigrateIncoming(Passed),
+    /// Asks what became of the state that was to be written.
+    QueryMigrate,
 }
+
+/// A descriptor that was passed to QEMU before, as a command names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Passed {
+    /// By [`Command::GetFd`]: all versions know it, those from 9.1 call it out of date for files.
+    Named,
+    /// By [`Command::AddFd`], read or written as a file: from 8.2 on.
+    Set(u32),
+}
+
+impl Passed {
+    fn uri(self) -> String {
+        match self {
+            Self::Named => format!("fd:{STATE}"),
+            Self::Set(set) => format!("file:/dev/fdset/{set}"),
+        }
+    }
+}
+
+/// The name under which [`Command::GetFd`] keeps its descriptor.
+const STATE: &str = "state";
 
 impl Command {
     /// The name on the wire.
@@ -44,13 +84,31 @@ impl Command {
             Self::Stop => "stop",
             Self::Cont => "cont",
             Self::Quit => "quit",
+            Self::MigrationEvents => "migrate-set-capabilities",
+            Self::MigrationSpeed => "migrate-set-parameters",
+            Self::GetFd => "getfd",
+            Self::AddFd => "add-fd",
+            Self::RemoveFd { .. } => "remove-fd",
+            Self::Migrate(_) => "migrate",
+            Self::MigrateIncoming(_) => "migrate-incoming",
+            Self::QueryMigrate => "query-migrate",
         }
     }
 
     fn arguments(self) -> Option<Value> {
         match self {
             Self::QuerySandbox => Some(json!({ "option": "sandbox" })),
+            Self::MigrationEvents => {
+                Some(json!({ "capabilities": [{ "capability": "events", "state": true }] }))
+            }
+            // In bytes a second: more than any disk takes.
+            Self::MigrationSpeed => Some(json!({ "max-bandwidth": 1_u64 << 40 })),
+            Self::GetFd => Some(json!({ "fdname": STATE })),
+            Self::RemoveFd { set } => Some(json!({ "fdset-id": set })),
+            Self::Migrate(passed) | Self::MigrateIncoming(passed) => Some(json!({ "uri": passed.uri() })),
             Self::Capabilities
+            | Self::AddFd
+            | Self::QueryMigrate
             | Self::QueryStatus
             | Self::QueryUuid
             | Self::QueryVersion

@@ -31,6 +31,28 @@ words! {
     }
 }
 
+words! {
+    /// How far the writing or reading of a state is. Only what decides is named; all others are on the way.
+    MigrationStatus {
+        /// None was begun.
+        None = "none",
+        /// It is done; QEMU has handed everything to the system.
+        Completed = "completed",
+        /// It came to nothing.
+        Failed = "failed",
+        /// It was called off.
+        Cancelled = "cancelled",
+    }
+}
+
+impl MigrationStatus {
+    /// Reads the value that `query-migrate` returns; a QEMU that never wrote a state returns no status.
+    #[must_use]
+    pub fn of_reply(value: &Value) -> Self {
+        value.get("status").and_then(Value::as_str).map_or(Self::None, Self::read)
+    }
+}
+
 /// An event, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QmpEvent {
@@ -59,6 +81,8 @@ pub enum QmpEvent {
         /// What QEMU does about it: `pause`, `poweroff` or `run`.
         action: String,
     },
+    /// The writing or reading of a state has come so far.
+    Migration(MigrationStatus),
     /// A disk failed to read or write.
     BlockIoError {
         /// The disk's node, else its device.
@@ -91,6 +115,7 @@ impl Event {
             "SHUTDOWN" => QmpEvent::Shutdown { guest: flag(data, "guest"), cause: cause(data) },
             "RESET" => QmpEvent::Reset { guest: flag(data, "guest"), cause: cause(data) },
             "GUEST_PANICKED" => QmpEvent::GuestPanicked { action: word(data, "action") },
+            "MIGRATION" => QmpEvent::Migration(MigrationStatus::read(&word(data, "status"))),
             "BLOCK_IO_ERROR" => QmpEvent::BlockIoError {
                 node: Some(word(data, "node-name"))
                     .filter(|n| !n.is_empty())

@@ -30,9 +30,9 @@ mod words;
 
 pub(in crate::qemu) use codec::excerpt;
 pub use codec::{Codec, CodecError, LINE_LIMIT};
-pub use command::Command;
+pub use command::{Command, Passed};
 pub use error::{QmpError, Waiting};
-pub use event::{Cause, QmpEvent};
+pub use event::{Cause, MigrationStatus, QmpEvent};
 pub use message::{Event, Greeting, Id, Message, QmpFault, Timestamp};
 pub use monitor::{Drained, Monitor};
 pub use run_state::RunState;

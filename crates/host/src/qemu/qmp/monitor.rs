@@ -5,13 +5,15 @@
 //! descriptor does not become readable for it, **a drain has to follow every call before the next poll**.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::Value;
 
 use super::codec::{Codec, excerpt};
@@ -98,6 +100,21 @@ impl Monitor {
         self.call_until(command, Deadline::after(limit))
     }
 
+    /// The same with a descriptor that QEMU gets along with the command.
+    ///
+    /// # Errors
+    /// As [`Monitor::call`].
+    pub fn call_with(
+        &mut self,
+        command: Command,
+        passed: BorrowedFd<'_>,
+        limit: Duration,
+    ) -> Result<Value, QmpError> {
+        let deadline = Deadline::after(limit);
+        let wanted = self.wire.send_with(command, passed, deadline)?;
+        self.reply_to(command, wanted, deadline)
+    }
+
     /// Asks what the guest is doing.
     ///
     /// # Errors
@@ -119,6 +136,10 @@ impl Monitor {
 
     fn call_until(&mut self, command: Command, deadline: Deadline) -> Result<Value, QmpError> {
         let wanted = self.wire.send(command, deadline)?;
+        self.reply_to(command, wanted, deadline)
+    }
+
+    fn reply_to(&mut self, command: Command, wanted: Id, deadline: Deadline) -> Result<Value, QmpError> {
         loop {
             match self.wire.receive(Waiting::Reply(command), deadline)? {
                 Message::Reply { id: Some(id), outcome } if id == wanted => {
@@ -154,6 +175,41 @@ impl Wire {
         self.last_id += 1;
         let id = Id(self.last_id);
         self.unsent.extend_from_slice(command.line(id).as_bytes());
+        self.flush(waiting, deadline)?;
+        Ok(id)
+    }
+
+    /// The descriptor goes with the first byte of its command: QEMU keeps it for the command that it reads next.
+    fn send_with(
+        &mut self,
+        command: Command,
+        passed: BorrowedFd<'_>,
+        deadline: Deadline,
+    ) -> Result<Id, QmpError> {
+        let waiting = Waiting::Writing(command);
+        self.flush(waiting, deadline)?;
+        self.last_id += 1;
+        let id = Id(self.last_id);
+        let line = command.line(id);
+        let descriptors = [passed];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let sent = loop {
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+            let parts = [IoSlice::new(line.as_bytes())];
+            match sendmsg(&self.stream, &parts, &mut ancillary, SendFlags::empty()) {
+                Ok(sent) => break sent,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => deadline.wait(&self.stream, PollFlags::OUT, waiting)?,
+                Err(error) => return Err(self.broken(waiting, error.into())),
+            }
+        };
+        self.unsent.extend(line.as_bytes().iter().skip(sent));
+        self.flush(waiting, deadline)?;
+        Ok(id)
+    }
+
+    fn flush(&mut self, waiting: Waiting, deadline: Deadline) -> Result<(), QmpError> {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
                 Ok(0) => return Err(self.closed(waiting)),
@@ -165,7 +221,7 @@ impl Wire {
                 Err(error) => return Err(self.broken(waiting, error)),
             }
         }
-        Ok(id)
+        Ok(())
     }
 
     /// The next message, waited for.

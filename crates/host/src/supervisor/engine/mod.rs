@@ -8,8 +8,7 @@
 //! is QEMU's, and asks for QEMU.
 
 mod qemu;
-#[cfg(any(target_os = "macos", test))]
-mod settle;
+pub(super) mod settle;
 #[cfg(target_os = "macos")]
 mod vz;
 
@@ -24,6 +23,8 @@ use crate::backend::AnyBackend;
 use crate::bundle::Bundle;
 use crate::context::Context;
 use crate::gate::Passage;
+use crate::qemu::version::Version;
+use crate::state::Saved;
 
 /// A back end that is ready to start one guest.
 pub(super) enum Engine {
@@ -39,6 +40,8 @@ pub(super) struct Words {
     pub(super) accelerator: String,
     pub(super) accelerator_reason: String,
     pub(super) machine: String,
+    /// QEMU's version, where it is QEMU.
+    pub(super) version: Option<Version>,
 }
 
 /// A guest that is up.
@@ -77,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// Starts the guest and waits until it is up. When that fails, nothing of it is left.
+    /// Starts the guest and waits until it is up; from a state it stands still afterwards, whatever `paused` says. When that fails, nothing of it is left.
     pub(super) fn launch(
         self,
         hold: &Hold,
@@ -85,11 +88,12 @@ impl Engine {
         passage: &Passage,
         record: RunRecord,
         paused: bool,
+        saved: Option<&Saved>,
     ) -> Result<Started, Report> {
         match self {
-            Self::Qemu(prepared) => prepared.launch(hold, bundle, passage, record, paused),
+            Self::Qemu(prepared) => prepared.launch(hold, bundle, passage, record, paused, saved),
             #[cfg(target_os = "macos")]
-            Self::Vz(prepared) => prepared.launch(hold, record, paused),
+            Self::Vz(prepared) => prepared.launch(hold, record, paused, saved),
         }
     }
 }

@@ -6,10 +6,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use selfsame_machine::backend::Backend as _;
 use selfsame_machine::identity::{GenericId, Identity};
+use selfsame_machine::lifecycle::Order;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::{Boot, Guest};
 
+use super::settle::{self, Settled};
 use super::{Started, Words};
 use crate::backend::AnyBackend;
 use crate::bundle::{Bundle, CONSOLE_LOG, LOGS, NVRAM, QEMU_LOG};
@@ -22,6 +25,7 @@ use crate::qemu::arguments::{self, Descriptors, Plan};
 use crate::qemu::guest::Qemu;
 use crate::qemu::installation::Installation;
 use crate::qemu::qmp::{Monitor, QmpError, RunState};
+use crate::state::{Saved, StateError};
 use crate::supervisor::Hold;
 use crate::supervisor::launch::{Options, tail};
 use crate::supervisor::problem::SupervisorError;
@@ -31,6 +35,10 @@ use crate::supervisor::record::RunRecord;
 const GREETING: Duration = Duration::from_secs(15);
 /// No template of UEFI variables is larger: 528 KiB for PCs, 64 MiB for ARM.
 const VARIABLES_LIMIT: u64 = 64 << 20;
+/// How long QEMU may take to read a state, beside the time for its bytes.
+const READING: Duration = Duration::from_secs(60);
+/// So many bytes a second are read of a state on the slowest disk that is waited for.
+const SLOWEST: u64 = 16 << 20;
 /// How long QEMU may take to end after its monitor closed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -78,10 +86,11 @@ impl Prepared {
             accelerator: self.choice.accelerator.text().to_owned(),
             accelerator_reason: self.choice.reason.to_string(),
             machine: self.machine.clone(),
+            version: Some(self.installation.version),
         }
     }
 
-    fn plan(self, bundle: &Bundle, descriptors: Descriptors, paused: bool) -> Plan {
+    fn plan(self, bundle: &Bundle, descriptors: Descriptors, paused: bool, incoming: bool) -> Plan {
         Plan {
             name: bundle.name.clone(),
             machine: self.machine,
@@ -98,7 +107,8 @@ impl Prepared {
             mac_addresses: vec![bundle.mac_address().to_string()],
             forwards: Vec::new(),
             descriptors,
-            paused,
+            paused: paused || incoming,
+            incoming,
         }
     }
 
@@ -110,6 +120,7 @@ impl Prepared {
         passage: &Passage,
         mut record: RunRecord,
         paused: bool,
+        saved: Option<&Saved>,
     ) -> Result<Started, Report> {
         let run = hold.context.home.run();
         let run_failed = |path: &Path| FileError::failed("write", path);
@@ -134,7 +145,7 @@ impl Prepared {
         };
         let accelerated = self.choice.accelerator != Accelerator::Tcg;
         let binary = self.installation.binary.clone();
-        let arguments = self.plan(bundle, descriptors, paused).arguments()?;
+        let arguments = self.plan(bundle, descriptors, paused, saved.is_some()).arguments()?;
         let own: [BorrowedFd<'_>; 3] = [monitor.as_fd(), report.as_fd(), console.as_fd()];
         let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
         record.write(&run, hold.names).map_err(run_failed(&run))?;
@@ -161,8 +172,17 @@ impl Prepared {
         match outcome {
             Ok((id, handle, monitor, state)) => {
                 let report = connect_report(hold, report);
-                let guest = AnyBackend::Qemu(Box::new(Qemu::started(id, handle, child, monitor)));
-                Ok(Started { guest, report, record, is_paused: state != RunState::Running })
+                let mut guest = Qemu::started(id, handle, child, monitor);
+                if let Some(saved) = saved {
+                    let name = hold.context.named(&bundle.folder);
+                    restore(&mut guest, saved).map_err(|failure| {
+                        drop(std::fs::remove_file(run.join(hold.names.record())));
+                        let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
+                        failure.unwrap_or_else(|| StateError::NotTaken { name, output }.into())
+                    })?;
+                }
+                let is_paused = saved.is_some() || state != RunState::Running;
+                Ok(Started { guest: AnyBackend::Qemu(Box::new(guest)), report, record, is_paused })
             }
             Err(source) => {
                 end(&mut child);
@@ -173,6 +193,28 @@ impl Prepared {
             }
         }
     }
+}
+
+/// Has QEMU read a state. When it does not, it is gone; `None` says that only its log tells why.
+fn restore(guest: &mut Qemu, saved: &Saved) -> Result<(), Option<Report>> {
+    let limit = READING.saturating_add(Duration::from_secs(saved.size() / SLOWEST));
+    let report = match settle::start(guest, Order::Restore { from: saved.memory() }, limit, LAST_WORDS) {
+        Ok(Settled::Up { since, .. }) => {
+            guest.tell_again(since);
+            return Ok(());
+        }
+        Ok(Settled::Failed(report)) => Some(*report),
+        Ok(Settled::Gone | Settled::Silent) => None,
+        Err(error) => Some(Report::from(error)),
+    };
+    // It cannot be told to go on without its state, and must be gone before its locks are given up.
+    drop(guest.order(Order::Kill));
+    let began = Instant::now();
+    while guest.id().lives() && began.elapsed() < LAST_WORDS {
+        drop(guest.take_events());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(report)
 }
 
 /// Connects to a socket that QEMU listens at, and gives up our end of the listening, so that it closes with QEMU.

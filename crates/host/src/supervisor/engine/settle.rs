@@ -25,15 +25,15 @@ pub(super) enum Settled {
     Silent,
 }
 
-/// Orders a start and waits for its outcome, at most for `limit`; then for its end, at most twice for `grace`: whoever is told
-/// that it failed gives back what keeps twins away.
+/// Orders a start, anew or from a state, and waits for its outcome, at most for `limit`; then for its end, at most twice for
+/// `grace`: whoever is told that it failed gives back what keeps twins away.
 pub(super) fn start<B: Backend>(
     guest: &mut B,
-    paused: bool,
+    order: Order,
     limit: Duration,
     grace: Duration,
 ) -> Result<Settled, B::Error> {
-    guest.order(Order::Start { paused })?;
+    guest.order(order)?;
     let began = Instant::now();
     let mut told = Vec::new();
     loop {
@@ -81,6 +81,25 @@ fn end<B: Backend>(guest: &mut B, grace: Duration) -> Result<(), B::Error> {
         }
     }
     Ok(())
+}
+
+/// Lets a guest go on that stands still. Says whether it does within `limit`, and what else happened.
+pub(in crate::supervisor) fn go_on<B: Backend>(
+    guest: &mut B,
+    limit: Duration,
+) -> Result<(bool, Vec<BackendEvent>), B::Error> {
+    guest.order(Order::Resume)?;
+    let began = Instant::now();
+    let mut others = Vec::new();
+    loop {
+        let events = guest.take_events();
+        let goes_on = events.contains(&BackendEvent::Resumed);
+        let is_over = events.iter().any(|event| matches!(event, BackendEvent::Exited(_)));
+        others.extend(events.into_iter().filter(|event| *event != BackendEvent::Resumed));
+        if goes_on || is_over || !sleep(guest, began, limit) {
+            return Ok((goes_on, others));
+        }
+    }
 }
 
 /// Sleeps until something has happened, at most until `limit` after `began`; `false` when that is over.
@@ -145,8 +164,8 @@ mod tests {
 
     fn settle(script: impl IntoIterator<Item = Vec<BackendEvent>>) -> (Settled, Vec<Order>) {
         let mut played = Played::new(script);
-        let time = Duration::from_millis(50);
-        let settled = start(&mut played, true, time, time).unwrap();
+        let (order, time) = (Order::Start { paused: true }, Duration::from_millis(50));
+        let settled = start(&mut played, order, time, time).unwrap();
         (settled, played.orders)
     }
 
@@ -167,6 +186,18 @@ mod tests {
         let failed = BackendEvent::StartFailed(Box::new(report.clone()));
         assert_eq!(settle([vec![failed]]).0, Settled::Failed(Box::new(report)));
         assert_eq!(settle([vec![], vec![BackendEvent::Exited(ExitStatus::Failed)]]).0, Settled::Gone);
+    }
+
+    #[test]
+    fn a_guest_that_ends_instead_of_going_on_has_not_gone_on() {
+        let go = |script: Vec<Vec<BackendEvent>>| {
+            let mut played = Played::new(script);
+            go_on(&mut played, Duration::from_millis(50)).unwrap()
+        };
+        assert_eq!(go(vec![vec![], vec![BackendEvent::Resumed]]), (true, vec![]));
+        let exited = BackendEvent::Exited(ExitStatus::Signal(9));
+        assert_eq!(go(vec![vec![exited.clone()]]), (false, vec![exited]));
+        assert_eq!(go(vec![]), (false, vec![]));
     }
 
     #[test]

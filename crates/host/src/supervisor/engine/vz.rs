@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use selfsame_machine::code::Code;
-use selfsame_machine::lifecycle::GRACE;
+use selfsame_machine::lifecycle::{GRACE, Order};
 use selfsame_machine::problem::{Problem, Report};
 use selfsame_vz::{Parts, Plan, Retry, Vz, VzError};
 
@@ -15,6 +15,7 @@ use crate::backend::{AnyBackend, Hosted};
 use crate::bundle::Bundle;
 use crate::files::FileError;
 use crate::gate::Passage;
+use crate::state::Saved;
 use crate::supervisor::Hold;
 use crate::supervisor::record::RunRecord;
 
@@ -60,14 +61,22 @@ impl Prepared {
             accelerator: "vz".to_owned(),
             accelerator_reason: "Virtualization.framework runs guests on a Mac".to_owned(),
             machine: String::new(),
+            version: None,
         }
     }
 
     /// Starts the guest in this process.
-    pub(super) fn launch(self, hold: &Hold, record: RunRecord, paused: bool) -> Result<Started, Report> {
+    pub(super) fn launch(
+        self,
+        hold: &Hold,
+        record: RunRecord,
+        paused: bool,
+        saved: Option<&Saved>,
+    ) -> Result<Started, Report> {
+        let order = saved.map_or(Order::Start { paused }, |saved| Order::Restore { from: saved.memory() });
         let run = hold.context.home.run();
         record.write(&run, hold.names).map_err(FileError::failed("write", &run))?;
-        let launched = self.start(paused);
+        let launched = self.start(order);
         if launched.is_err() {
             // What was written down of a start that never was would make the VM look like an orphan.
             drop(std::fs::remove_file(run.join(hold.names.record())));
@@ -76,10 +85,10 @@ impl Prepared {
         Ok(Started { guest: AnyBackend::Vz(guest), report, record, is_paused })
     }
 
-    fn start(self, paused: bool) -> Result<(Hosted, Option<std::os::unix::net::UnixStream>, bool), Report> {
+    fn start(self, order: Order) -> Result<(Hosted, Option<std::os::unix::net::UnixStream>, bool), Report> {
         let mut vz = Vz::new(self.0)?;
         let report = vz.take_report();
-        match settle::start(&mut vz, paused, STARTING, GRACE)? {
+        match settle::start(&mut vz, order, STARTING, GRACE)? {
             Settled::Up { paused, since } => Ok((Hosted::new(vz, since), report, paused)),
             Settled::Failed(report) => Err(*report),
             Settled::Gone => Err(NotUp::Gone.into()),

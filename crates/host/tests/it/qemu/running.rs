@@ -95,6 +95,7 @@ impl Running {
                 console: console.as_raw_fd(),
             },
             paused: true,
+            incoming: false,
         };
         change(&mut plan);
         let arguments: Vec<OsString> = plan.arguments().unwrap();

@@ -23,6 +23,7 @@ fn help_is_grouped_by_what_the_commands_are_for() {
       kill        End VMs at once
       pause       Let guests stand still, their memory kept
       resume      Let paused guests go on
+      suspend     Put guests to sleep on the disk, to go on at their next start
       list        Show the VMs (also `ls`, `ps`)
       get         Show one VM with all that is known of it (also `inspect`)
       set         Change what a VM is made of

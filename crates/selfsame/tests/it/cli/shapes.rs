@@ -55,6 +55,7 @@ fn the_list() {
         path: string
         path_base64: null
         state: string
+        suspended: null
         twins: array
     ");
 }
@@ -110,6 +111,7 @@ fn one_vm() {
     schema: string
     state: string
     status: null
+    suspended: null
     ");
     env.started("web1");
     insta::assert_snapshot!(shape(&env.get("web1")["status"]), @"

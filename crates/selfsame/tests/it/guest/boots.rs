@@ -86,6 +86,47 @@ fn a_guest_goes_on_undisturbed_while_its_supervisor_is_replaced() {
 }
 
 #[test]
+fn a_suspended_guest_goes_on_counting_without_a_reboot() {
+    let env = TestEnv::new();
+    // Its first process counts, in memory alone.
+    let counts =
+        "rdinit=/bin/busybox -- sh -c \"i=0; while :; do i=$((i+1)); echo tick-$i-; sleep 0.2; done\"";
+    create(&env, "web1", counts);
+    let folder = env.folder("web1");
+    let ticks = || {
+        let text = console(&folder);
+        let last = text.rsplit("tick-").find_map(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+        last.unwrap_or_default()
+    };
+    let count_on = |from: u32| {
+        let began = std::time::Instant::now();
+        while ticks() <= from + 3 {
+            assert!(began.elapsed().as_secs() < 90, "it does not count: {}", console(&folder));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    drop(env.json(["run", "-d", "web1"]).ok());
+    count_on(0);
+    for _ in 0..2 {
+        let told = env.json(["suspend", "web1"]).ok().json();
+        assert_eq!(told["ended"]["cause"], "suspended", "{told}");
+        env.nothing_is_left();
+        let counted = ticks();
+        assert!(env.get("web1")["suspended"]["size"].as_u64().unwrap() > 1 << 20);
+        drop(env.json(["run", "-d", "web1"]).ok());
+        count_on(counted);
+    }
+    let text = console(&folder);
+    assert_eq!(text.matches("Linux version").count(), 1, "it booted once: {text}");
+    let all: Vec<u32> =
+        text.split("tick-").skip(1).filter_map(|rest| rest.split_once('-')?.0.parse().ok()).collect();
+    let once: Vec<u32> = (1..=u32::try_from(all.len()).unwrap()).collect();
+    assert_eq!(all, once, "each number once, in order");
+    drop(env.run(["kill", "web1"]).ok());
+    env.nothing_is_left();
+}
+
+#[test]
 fn a_guest_that_powers_off_by_itself_is_not_asked_for_it() {
     let env = TestEnv::new();
     // Its first process does nothing else.

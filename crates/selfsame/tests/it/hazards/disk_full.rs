@@ -61,6 +61,37 @@ fn hazard_the_disk_is_full_while_a_vm_is_made() {
 }
 
 #[test]
+fn hazard_the_disk_is_full_while_a_vm_is_suspended() {
+    let env = TestEnv::new();
+    let Some(small) = Small::mount(&env, "2m") else { return };
+    let at = small.0.join("web1");
+    let name = at.to_str().unwrap();
+    env.create_with("web1", &["--no-disk", "--at", name]);
+    let pids = env.started(name);
+    drop(env.run(["resume", name]).ok());
+    let filler = small.0.join("filler");
+    let mut fill = Command::new("sh");
+    fill.arg("-c").arg("cat /dev/zero >\"$0\" 2>/dev/null").arg(&filler);
+    drop(fill.status());
+    let error = env.json(["suspend", name]).refused(1, "qemu.failed");
+    assert!(error["detail"].as_str().unwrap().contains("was not suspended, and is as before"), "{error}");
+    assert!(error["hints"].to_string().contains("room"), "{error}");
+    crate::support::until("it runs again", || env.state(name) == "running");
+    assert!(!at.join("State").exists() && !at.join("State.new").exists(), "half a state is left");
+    assert!(env.events(name).iter().any(|event| event["kind"] == "vm.state_failed"));
+    // The same of one that stood still: it stands still again.
+    drop(env.run(["pause", name]).ok());
+    crate::support::until("it stands still", || env.state(name) == "paused");
+    drop(env.json(["suspend", name]).refused(1, "qemu.failed"));
+    crate::support::until("it stands still again", || env.state(name) == "paused");
+    std::fs::remove_file(&filler).unwrap();
+    drop(env.run(["suspend", name]).ok());
+    assert!(!crate::support::is_alive(pids.qemu));
+    env.started(name);
+    drop(env.run(["kill", name]).ok());
+}
+
+#[test]
 fn hazard_the_disk_of_the_home_is_full() {
     let env = TestEnv::new();
     let Some(small) = Small::mount(&env, "4m") else { return };

@@ -21,6 +21,8 @@ mod restarts;
 mod silent;
 mod socket;
 mod starts;
+mod suspend;
+mod suspend_kills;
 mod users;
 
 /// A hazard under another name would not be counted.

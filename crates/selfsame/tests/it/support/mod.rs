@@ -9,7 +9,7 @@ mod watch;
 
 pub(crate) use env::TestEnv;
 pub(crate) use output::Output;
-pub(crate) use process::{Signal, is_alive, send, together, until};
+pub(crate) use process::{Process, Signal, is_alive, send, together, until};
 pub(crate) use user::{Pids, User, set_mode};
 
 use std::io::Write as _;
