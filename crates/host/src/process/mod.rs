@@ -15,7 +15,9 @@ use macos as system;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +68,14 @@ impl ProcessHandle {
         let handle = Self(system::Handle::open(process)?);
         // Opened first, compared afterwards: from here on the pid cannot be given away unnoticed.
         if process.lives() { Ok(handle) } else { Err(gone()) }
+    }
+
+    /// Whether the process has ended within `limit`, with all its threads. Its first thread alone may be gone earlier (`Z`
+    /// in `/proc`), while others still hold its files and locks.
+    #[must_use]
+    pub fn has_ended(&self, limit: Duration) -> bool {
+        let limit = Timespec::try_from(limit).ok();
+        matches!(poll(&mut [PollFd::new(self, PollFlags::IN)], limit.as_ref()), Ok(1..))
     }
 
     /// Sends a signal to the process. On Linux it reaches that process or none. On macOS the process is looked at and then

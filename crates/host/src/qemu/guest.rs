@@ -215,7 +215,7 @@ impl Qemu {
                 Err(_) => Some(ExitStatus::Unknown),
             };
         }
-        (!self.id.lives()).then_some(ExitStatus::Unknown)
+        self.handle.has_ended(Duration::ZERO).then_some(ExitStatus::Unknown)
     }
 }
 
@@ -269,14 +269,8 @@ impl Backend for Qemu {
             }
         }
         // The process goes on for a moment after its monitor closed: that is its end, not a loss.
-        if lost {
-            let ended = rustix::event::poll(
-                &mut [rustix::event::PollFd::new(&self.handle, rustix::event::PollFlags::IN)],
-                Some(&rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 }),
-            );
-            if !matches!(ended, Ok(1..)) {
-                events.push(BackendEvent::MonitorLost);
-            }
+        if lost && !self.handle.has_ended(Duration::from_secs(2)) {
+            events.push(BackendEvent::MonitorLost);
         }
         if !self.told_exit
             && let Some(status) = self.exit()

@@ -27,6 +27,8 @@ pub struct Made {
     pub host: Option<String>,
     /// The versioned machine type; empty where there is none.
     pub machine: String,
+    /// The address of its network card: the guest keeps the one it had, so that is the one to be claimed for it.
+    pub mac_address: String,
     /// Processors.
     pub cpus: u32,
     /// Memory in bytes.

@@ -20,6 +20,8 @@ pub enum Difference {
     Host,
     /// The machine type.
     Machine,
+    /// The address of the network card.
+    MacAddress,
     /// The number of processors.
     Cpus,
     /// The size of the memory.
@@ -44,6 +46,7 @@ impl fmt::Display for Difference {
             Self::Folder => "folder",
             Self::Host => "computer",
             Self::Machine => "machine type",
+            Self::MacAddress => "MAC address",
             Self::Cpus => "number of processors",
             Self::Memory => "memory",
             Self::Accelerator => "accelerator",
@@ -149,6 +152,9 @@ fn remedy(name: &Named, what: &Difference, saved: &str) -> Hint {
         ),
         Difference::Host => Hint::say("run it on the computer on which it was suspended"),
         Difference::Machine => Hint::say(format!("write `machine = \"{saved}\"` into vm.toml again")),
+        Difference::MacAddress => {
+            Hint::run("give it that one again", format!("selfsame set --mac-address {saved} {}", name.word))
+        }
         Difference::Cpus => Hint::say(format!("write `cpus = {saved}` into vm.toml again")),
         Difference::Memory => Hint::say(format!("write `memory = \"{saved}\"` into vm.toml again")),
         Difference::Accelerator => {

@@ -17,6 +17,7 @@ fn made() -> Made {
         folder: "fe00-1".to_owned(),
         host: Some("50d0".to_owned()),
         machine: "pc-q35-7.2".to_owned(),
+        mac_address: "06:e8:a3:b0:23:b4".to_owned(),
         cpus: 2,
         memory: 256 << 20,
         accelerator: "tcg".to_owned(),
@@ -111,11 +112,12 @@ fn every_difference_is_named_and_a_newer_qemu_is_none() {
     let folder = folder();
     save(folder.path(), b"memory");
     type Change = fn(&mut Made);
-    let changes: [(Change, Difference); 9] = [
+    let changes: [(Change, Difference); 10] = [
         (|made| made.identity.push('0'), Difference::Identity),
         (|made| made.folder.push('0'), Difference::Folder),
         (|made| made.host = Some("60d0".to_owned()), Difference::Host),
         (|made| made.machine.push('0'), Difference::Machine),
+        (|made| made.mac_address = "06:e8:a3:b0:23:b5".to_owned(), Difference::MacAddress),
         (|made| made.cpus += 1, Difference::Cpus),
         (|made| made.memory *= 2, Difference::Memory),
         (|made| made.accelerator = "kvm".to_owned(), Difference::Accelerator),

@@ -207,6 +207,7 @@ fn made(bundle: &Bundle, words: &Words) -> Made {
         folder: bundle.key.to_string(),
         host: crate::state::host(),
         machine: words.machine.clone(),
+        mac_address: bundle.mac_address().to_string(),
         cpus: bundle.spec.cpus,
         memory: bundle.spec.memory.count(),
         accelerator: words.accelerator.clone(),

@@ -84,6 +84,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
 pub(super) struct Changed {
     /// Whether the VM runs on as it was.
     awaits_start: bool,
+    /// Whether its saved state is of what it was.
+    strands_state: bool,
     label: Option<String>,
 }
 
@@ -104,10 +106,15 @@ pub(super) fn make(
     let bundle = Bundle::read(folder)?;
     let digest = read_identity(folder)?.map(|identity| identity.digest());
     let state = VmState::ask(context, bundle.key, digest.as_ref())
-        .map_err(selfsame_host::files::FileError::failed("ask about", folder))?;
+        .map_err(selfsame_host::files::FileError::failed("ask about", folder))?
+        .in_folder(folder);
     // Protection holds at once.
     let differs = Change { protected: Some(before.protected), ..Change::default() }.of(&after) != before;
-    Ok(Changed { awaits_start: differs && state.is_live(), label: label.map(str::to_owned) })
+    Ok(Changed {
+        awaits_start: differs && state.is_live(),
+        strands_state: differs && matches!(state, VmState::Suspended(_)),
+        label: label.map(str::to_owned),
+    })
 }
 
 impl Changed {
@@ -143,6 +150,12 @@ impl Changed {
         )));
         if self.awaits_start {
             note(&format!("{name} is running: it takes effect at its next start"));
+        }
+        if self.strands_state {
+            note(&format!(
+                "{name} is suspended, and cannot go on from there so: change it back, or `selfsame suspend --discard {}`",
+                name.word
+            ));
         }
         Ok(Exit::Ok)
     }

@@ -32,7 +32,7 @@ fn bash_knows_vms_by_what_a_command_can_act_on() {
     assert_eq!(bash(&env, &["list", "--format", "=", "j"]), ["json"]);
     assert_eq!(bash(&env, &["list", "--format", "="]), ["text", "json"]);
     assert_eq!(bash(&env, &["sto"]), ["stop"]);
-    assert_eq!(bash(&env, &["su"]), Vec::<String>::new(), "`supervise` is nobody's business");
+    assert_eq!(bash(&env, &["su"]), ["suspend"], "`supervise` is nobody's business");
     // A supervisor that does not answer holds nobody up at the keyboard, and an orphan may be run or stopped.
     send(pids.supervisor, Signal::STOP);
     let began = std::time::Instant::now();
