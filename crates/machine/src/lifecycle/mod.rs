@@ -274,6 +274,15 @@ pub enum Answer {
     },
 }
 
+/// What follows a pause that is under way. Whoever asks for something else meanwhile must not be stood still by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pausing {
+    /// The guest is to stand still.
+    Stay,
+    /// It is to go on at once: somebody resumed it, or wants it to power down.
+    GoOn,
+}
+
 /// A VM as the driver knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
@@ -283,6 +292,8 @@ pub struct Life {
     pub shutdown: Option<Shutdown>,
     /// Whether somebody asked for a stop.
     pub asked_to_stop: bool,
+    /// A pause that was ordered and is not told yet.
+    pub pausing: Option<Pausing>,
 }
 
 impl Life {
@@ -305,7 +316,7 @@ impl Life {
     }
 
     const fn at(phase: Phase) -> Self {
-        Self { phase, shutdown: None, asked_to_stop: false }
+        Self { phase, shutdown: None, asked_to_stop: false, pausing: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Life, MEMORY, Moment, NUDGE, Order,
-    Phase, Request, Shutdown, Step,
+    Pausing, Phase, Request, Shutdown, Step,
 };
 
 /// Moves a VM on by one event at the moment `now`.
@@ -87,6 +87,7 @@ impl Draft {
         match self.life.phase {
             Phase::Running => {
                 self.order(Order::Pause);
+                self.life.pausing = Some(Pausing::Stay);
                 Answer::Accepted
             }
             Phase::Paused => Answer::AlreadySo,
@@ -103,6 +104,10 @@ impl Draft {
         match self.life.phase {
             Phase::Paused => {
                 self.order(Order::Resume);
+                Answer::Accepted
+            }
+            Phase::Running if self.life.pausing.is_some() => {
+                self.life.pausing = Some(Pausing::GoOn);
                 Answer::Accepted
             }
             Phase::Running | Phase::Starting { .. } => Answer::AlreadySo,
@@ -149,6 +154,7 @@ impl Draft {
                 Answer::Accepted
             }
             Phase::Running => {
+                self.life.pausing = self.life.pausing.map(|_| Pausing::GoOn);
                 self.power_down(force_at);
                 Answer::Accepted
             }
@@ -241,6 +247,11 @@ impl Draft {
     }
 
     fn paused(&mut self) {
+        // One that nobody ordered, for a disk that fails, stays.
+        let goes_on = self.life.pausing.take() == Some(Pausing::GoOn);
+        if goes_on && matches!(self.life.phase, Phase::Running | Phase::Stopping { .. }) {
+            self.order(Order::Resume);
+        }
         match self.life.phase {
             Phase::Running => self.life.phase = Phase::Paused,
             Phase::Suspending { ran, saving: false } => self.save(ran),

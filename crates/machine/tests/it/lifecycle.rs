@@ -106,6 +106,26 @@ fn matrix() {
     insta::assert_snapshot!(table);
 }
 
+#[test]
+fn a_pause_under_way_stands_nobody_still_who_asked_for_something_else() {
+    let told = |life: &Life, event: BackendEvent| step(life, &Event::Backend(event), NOW);
+    let asked = |life: &Life, request: Request| step(life, &Event::Request(request), NOW);
+    let pausing = asked(&life(Phase::Running), Request::Pause).life;
+    // Before the back end has told of the pause:
+    for request in [Request::Resume, Request::Stop { timeout_ms: 30_000 }] {
+        let next = asked(&pausing, request);
+        assert_eq!(next.answer, Some(Answer::Accepted));
+        let paused = told(&next.life, BackendEvent::Paused);
+        assert!(paused.effects.contains(&Effect::Order(Order::Resume)), "{request:?}: {:?}", paused.effects);
+        let again = told(&paused.life, BackendEvent::Paused);
+        assert!(again.effects.is_empty(), "a pause that nobody ordered stays: {:?}", again.effects);
+    }
+    assert_eq!(told(&pausing, BackendEvent::Paused).life.phase, Phase::Paused);
+    // A disk that fails stands a guest still that is being stopped, and it stays so.
+    let stopping = asked(&life(Phase::Running), Request::Stop { timeout_ms: 30_000 }).life;
+    assert_eq!(told(&stopping, BackendEvent::Paused).effects, []);
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     proptest::sample::select(events())
 }
