@@ -84,8 +84,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
 pub(super) struct Changed {
     /// Whether the VM runs on as it was.
     awaits_start: bool,
-    /// Whether its saved state is of what it was.
-    strands_state: bool,
+    /// Whether it is suspended, and may be another than its saved state is of.
+    is_suspended: bool,
     label: Option<String>,
 }
 
@@ -112,7 +112,7 @@ pub(super) fn make(
     let differs = Change { protected: Some(before.protected), ..Change::default() }.of(&after) != before;
     Ok(Changed {
         awaits_start: differs && state.is_live(),
-        strands_state: differs && matches!(state, VmState::Suspended(_)),
+        is_suspended: differs && matches!(state, VmState::Suspended(_)),
         label: label.map(str::to_owned),
     })
 }
@@ -151,9 +151,9 @@ impl Changed {
         if self.awaits_start {
             note(&format!("{name} is running: it takes effect at its next start"));
         }
-        if self.strands_state {
+        if self.is_suspended {
             note(&format!(
-                "{name} is suspended, and cannot go on from there so: change it back, or `selfsame suspend --discard {}`",
+                "{name} is suspended, and goes on only as what it was then; to give that up: `selfsame suspend --discard {}`",
                 name.word
             ));
         }
