@@ -120,7 +120,8 @@ fn a_pause_under_way_stands_nobody_still_who_asked_for_something_else() {
         let again = told(&paused.life, BackendEvent::Paused);
         assert!(again.effects.is_empty(), "a pause that nobody ordered stays: {:?}", again.effects);
     }
-    assert_eq!(told(&pausing, BackendEvent::Paused).life.phase, Phase::Paused);
+    let paused = told(&pausing, BackendEvent::Paused);
+    assert_eq!((paused.life.phase, paused.effects), (Phase::Paused, vec![]), "it was only to stand still");
     // A disk that fails stands a guest still that is being stopped, and it stays so.
     let stopping = asked(&life(Phase::Running), Request::Stop { timeout_ms: 30_000 }).life;
     assert_eq!(told(&stopping, BackendEvent::Paused).effects, []);
