@@ -262,6 +262,20 @@ fn hazard_a_state_is_thrown_away() {
 }
 
 #[test]
+fn hazard_the_mac_address_of_a_suspended_vm_is_changed() {
+    let env = TestEnv::new();
+    suspended(&env, "web1");
+    let before = env.get("web1")["mac_address"].as_str().unwrap().to_owned();
+    let told = env.run(["set", "web1", "--mac-address", "02:00:00:00:00:01"]).ok();
+    assert!(told.stderr.contains("web1 is suspended"), "{}", told.stderr);
+    // The guest would go on with an address that nobody has claimed for it.
+    let error = env.start("web1").refused(9, "state.mismatch");
+    assert!(error["hints"].to_string().contains(&format!("--mac-address {before} web1")), "{error}");
+    drop(env.run(["set", "web1", "--mac-address", &before]).ok());
+    env.started("web1");
+}
+
+#[test]
 fn hazard_others_ask_while_a_vm_is_being_suspended() {
     let env = TestEnv::new();
     let folder = env.create("web1");
