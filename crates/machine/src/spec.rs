@@ -105,6 +105,14 @@ pub struct Origin {
     pub identity: String,
 }
 
+/// How people log in to the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The user's name in the guest, as `ssh` takes it.
+    pub user: String,
+}
+
 /// The content of `vm.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,6 +146,9 @@ pub struct Spec {
     /// An image of an optical disc in the drive, relative to the bundle, or absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iso: Option<String>,
+    /// How people log in to it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
     /// Where it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -164,6 +175,7 @@ impl Default for Spec {
             boot: Boot::default(),
             disks: None,
             iso: None,
+            login: None,
             origin: None,
         }
     }
@@ -319,7 +331,7 @@ mod tests {
     #[test]
     fn a_mistake_is_named_with_its_place() {
         let at = |text: &str| Spec::read(text).unwrap_err().to_string();
-        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `cpus`, `memory`, `mac_address`, `machine`, `protected`, `boot`, `disks`, `iso`, `origin`");
+        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `cpus`, `memory`, `mac_address`, `machine`, `protected`, `boot`, `disks`, `iso`, `login`, `origin`");
         insta::assert_snapshot!(at("schema = 1\ncpus = 0"), @"`cpus` is 0; it must be 1 to 256");
         insta::assert_snapshot!(at("schema = 2"), @"its schema is 2; this selfsame knows 1");
         insta::assert_snapshot!(at("schema = 1\nmemory = \"100\""), @"`memory` is 100; it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes");

@@ -306,6 +306,7 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
                 .collect(),
         ),
         iso,
+        login: None,
         origin: Some(Origin {
             created: now.to_string(),
             by: concat!("selfsame ", env!("CARGO_PKG_VERSION")).to_owned(),

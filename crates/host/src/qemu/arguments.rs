@@ -13,21 +13,23 @@
 //! Tried with QEMU 7.2.22 and 10.0.2. The machine is `q35`; other machines need other devices (no vmgenid, another
 //! panic device) and get a plan of their own.
 
-use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::net::Ipv4Addr;
-use std::os::fd::RawFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+mod channels;
+mod drives;
+mod line;
+mod network;
 
-use selfsame_machine::code::Code;
-use selfsame_machine::problem::{Hint, Problem, shell_word};
-pub use selfsame_machine::report::PORT as REPORT_PORT;
-pub use selfsame_machine::spec::DiskFormat;
-use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use uuid::Uuid;
 
+pub use channels::{Descriptors, REPORT_PORT};
+pub use drives::{Disk, DiskFormat};
+pub use line::PlanError;
+pub use network::{Forward, Transport};
+
 use super::accelerator::Accelerator;
+use line::{Line, plain, printable, raw, value};
 
 /// What every guest sees as the maker of its machine.
 const MANUFACTURER: &str = "selfsame";
@@ -95,111 +97,6 @@ pub enum Boot {
     },
     /// The BIOS that comes with QEMU.
     Bios,
-}
-
-/// A disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disk {
-    /// The image or block device.
-    pub file: PathBuf,
-    /// The format, told and never guessed: a guest could write another format's header into a raw disk.
-    pub format: DiskFormat,
-    /// Whether the guest may only read it.
-    pub read_only: bool,
-}
-
-/// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-/// A port of the host that leads into the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
-    /// The protocol.
-    pub transport: Transport,
-    /// The host's address to listen on.
-    pub address: Ipv4Addr,
-    /// The host's port.
-    pub port: u16,
-    /// The guest's port.
-    pub guest_port: u16,
-}
-
-impl fmt::Display for Forward {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        };
-        write!(formatter, "{transport}:{}:{}-:{}", self.address, self.port, self.guest_port)
-    }
-}
-
-/// Open descriptors that QEMU finds under these numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Descriptors {
-    /// A listening unix socket for the monitor. When QEMU ends orderly it **removes the name** that the socket was
-    /// bound to, literally: bind it to an absolute path where that is short enough for a socket.
-    pub qmp: RawFd,
-    /// A listening unix socket for the guest's report; the same holds.
-    pub report: RawFd,
-    /// A file for the guest's serial output, open for writing **only**, and appending.
-    pub console: RawFd,
-}
-
-/// A plan that cannot be told to QEMU.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// QEMU's JSON has no place for such a name.
-    #[error("the name of `{}` is not UTF-8, and QEMU takes no other names for disks and firmware", path.display())]
-    NotUtf8 {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No file has such a name.
-    #[error("`{}` is not a file name", path.as_os_str().to_string_lossy().escape_debug())]
-    NotAName {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No argument can hold such a text.
-    #[error("`{}` holds a zero byte", text.escape_debug())]
-    ZeroByte {
-        /// The text.
-        text: String,
-    },
-}
-
-impl Problem for PlanError {
-    fn code(&self) -> Code {
-        Code::BundleInvalid
-    }
-
-    fn hints(&self) -> Vec<Hint> {
-        match self {
-            Self::NotUtf8 { path } => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                let folder = folder.and_then(Path::to_str).unwrap_or(".");
-                vec![
-                    Hint::run(
-                        "rename the file; this shows its odd bytes",
-                        format!("ls -b {}", shell_word(folder)),
-                    ),
-                    Hint::say(
-                        "or put it into the VM's folder: of a file there, only its own name must be UTF-8",
-                    ),
-                ]
-            }
-            Self::NotAName { .. } | Self::ZeroByte { .. } => {
-                vec![Hint::say("correct the name in the VM's vm.toml")]
-            }
-        }
-    }
 }
 
 impl Plan {
@@ -279,134 +176,6 @@ impl Plan {
         }
         Ok(())
     }
-
-    fn channels(&self, line: &mut Line) {
-        let Descriptors { qmp, report, console } = self.descriptors;
-        line.option("-chardev", format!("socket,id=qmp,fd={qmp},server=on,wait=off"))
-            .option("-mon", "chardev=qmp,mode=control")
-            // A descriptor set lets QEMU "open" the log without a name, and so without a way to be misled by one.
-            .option("-add-fd", format!("fd={console},set=1"))
-            .option("-chardev", "file,id=console,path=/dev/fdset/1,append=on")
-            .option("-serial", "chardev:console")
-            .option("-device", "virtio-serial-pci")
-            .option("-chardev", format!("socket,id=report,fd={report},server=on,wait=off"))
-            .option("-device", format!("virtserialport,chardev=report,name={REPORT_PORT}"))
-            .option("-device", "virtio-rng-pci");
-    }
-
-    fn network(&self, line: &mut Line) {
-        for (index, mac) in self.mac_addresses.iter().enumerate() {
-            let mut netdev = format!("user,id=net{index}");
-            if index == 0 {
-                for forward in &self.forwards {
-                    netdev.push_str(&format!(",hostfwd={forward}"));
-                }
-            }
-            // Without a ROM there is no network boot, and no file of another package that may be missing.
-            line.option("-netdev", netdev)
-                .option("-device", format!("virtio-net-pci,netdev=net{index},mac={},romfile=", value(mac)));
-        }
-    }
-
-    /// Disks start before the CD: an empty disk falls through to the installer, an installed one does not.
-    ///
-    /// The order begins at 1, because QEMU gives 0 to a kernel of its own loading and refuses the same number twice.
-    fn drives(&self, line: &mut Line) -> Result<(), PlanError> {
-        for (index, disk) in self.disks.iter().enumerate() {
-            let node = json!({
-                "node-name": format!("disk{index}"),
-                "driver": disk.format.text(),
-                "read-only": disk.read_only,
-                "discard": "unmap",
-                "file": {
-                    "driver": "file",
-                    "filename": utf8(&disk.file)?,
-                    "read-only": disk.read_only,
-                    "discard": "unmap",
-                    "locking": "on",
-                },
-            });
-            let order = index + 1;
-            line.option("-blockdev", node.to_string())
-                .option("-device", format!("virtio-blk-pci,drive=disk{index},bootindex={order}"));
-        }
-        if let Some(iso) = &self.iso {
-            // A drive on the machine's own SATA: every installer's kernel and both firmwares know it.
-            let order = self.disks.len() + 1;
-            line.option("-blockdev", raw("iso", iso, true)?)
-                .option("-device", format!("ide-cd,bus=ide.0,drive=iso,bootindex={order}"));
-        }
-        Ok(())
-    }
-}
-
-/// Arguments in the making.
-#[derive(Default)]
-struct Line(Vec<OsString>);
-
-impl Line {
-    fn word(&mut self, word: impl AsRef<OsStr>) -> &mut Self {
-        self.0.push(word.as_ref().to_owned());
-        self
-    }
-
-    fn option(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
-        self.word(name).word(value)
-    }
-
-    fn finish(self) -> Result<Vec<OsString>, PlanError> {
-        match self.0.iter().find(|word| word.as_bytes().contains(&0)) {
-            Some(word) => Err(PlanError::ZeroByte { text: word.to_string_lossy().into_owned() }),
-            None => Ok(self.0),
-        }
-    }
-}
-
-/// A raw image that is neither a disk nor locked by QEMU.
-fn raw(node: &str, file: &Path, read_only: bool) -> Result<String, PlanError> {
-    let node: Value = json!({
-        "node-name": node,
-        "driver": "raw",
-        "read-only": read_only,
-        "file": { "driver": "file", "filename": utf8(file)?, "read-only": read_only },
-    });
-    Ok(node.to_string())
-}
-
-/// A file's name for JSON.
-fn utf8(path: &Path) -> Result<String, PlanError> {
-    let not_utf8 = |_| PlanError::NotUtf8 { path: path.to_owned() };
-    plain(path)?.into_string().map_err(not_utf8)
-}
-
-/// A file's name that QEMU takes for nothing else.
-fn plain(path: &Path) -> Result<OsString, PlanError> {
-    let name = path.as_os_str();
-    let bytes = name.as_bytes();
-    if bytes.is_empty() || bytes.contains(&0) {
-        return Err(PlanError::NotAName { path: path.to_owned() });
-    }
-    let prefix = if bytes.starts_with(b"-") || (path.is_relative() && bytes.contains(&b':')) {
-        "./"
-    } else if bytes.starts_with(b"/dev/fdset/") {
-        // QEMU would take it for one of its descriptor sets.
-        "/."
-    } else {
-        ""
-    };
-    let mut plain = OsString::from(prefix);
-    plain.push(name);
-    Ok(plain)
-}
-
-/// Text for a place where a comma ends it.
-fn value(text: &str) -> String {
-    text.replace(',', ",,")
-}
-
-/// Text without characters that would spoil a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 #[cfg(test)]

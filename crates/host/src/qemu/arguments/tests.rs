@@ -1,7 +1,11 @@
 use std::ffi::OsStr;
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
+use selfsame_machine::code::Code;
+use selfsame_machine::problem::Problem as _;
+use serde_json::Value;
 
 use super::*;
 
