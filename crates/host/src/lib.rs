@@ -11,6 +11,7 @@ pub mod context;
 pub mod diagnosis;
 pub mod evidence;
 pub mod files;
+pub mod folders;
 pub mod gate;
 pub mod home;
 pub mod library;

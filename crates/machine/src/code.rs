@@ -114,6 +114,7 @@ codes! {
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";
     RequestTimedOut "request.timed_out" => Failed, "The VM did not do it in time";
     BackendUnavailable "backend.unavailable" => Refused, "This host cannot run such a guest";
+    FolderRefused "folder.refused" => Refused, "The folder cannot be shared with a guest";
     LockPlace "lock.place" => Failed, "The folder of locks cannot be used";
     LockFile "lock.file" => Failed, "A lock file cannot be used";
     StoreCorrupt "store.corrupt" => Failed, "The library's database is damaged";

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
 
 use super::client::read_line;
 use super::problem::SupervisorError;
@@ -38,6 +39,8 @@ pub struct Options {
     pub mission: Mission,
     /// The accelerator asked for, if any.
     pub accelerator: Option<accelerator::Request>,
+    /// Folders of the host for this run alone, resolved.
+    pub folders: Vec<Folder>,
     /// What the start may pass over.
     pub overrides: crate::gate::Overrides,
 }

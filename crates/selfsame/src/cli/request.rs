@@ -296,6 +296,7 @@ fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Cli
         folder: folder.to_owned(),
         mission: Mission::AdoptOnly,
         accelerator: None,
+        folders: Vec::new(),
         overrides: Overrides::default(),
     };
     match launch(context, &options, supervise::arguments(&options, None)) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use selfsame_host::bundle::{CONSOLE_LOG, Named};
 use selfsame_host::context::Context;
+use selfsame_host::folders;
 use selfsame_host::gate::Overrides;
 use selfsame_host::library::find;
 use selfsame_host::lock::FolderLock;
@@ -18,6 +19,7 @@ use selfsame_host::supervisor::{
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
 
 use super::{Global, Outcome, supervise};
 use crate::output::{Format, data, json, note};
@@ -30,6 +32,8 @@ use crate::output::{Format, data, json, note};
 /// Example: selfsame run -d web1
 ///
 /// Example: selfsame run --accel tcg web1
+///
+/// Example: selfsame run -d --dir ~/src:ro web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Come back as soon as the guest runs
@@ -53,6 +57,10 @@ pub(super) struct StartArguments {
     /// Let the guest stand still until `resume`
     #[arg(long)]
     paused: bool,
+    /// For this run, let the guest mount this folder of the host as TAG: `[TAG:]PATH[:ro]`; see `mount -t 9p -o
+    /// trans=virtio,version=9p2000.L TAG /mnt` in the guest
+    #[arg(long, value_name = "FOLDER")]
+    dir: Vec<OsString>,
     /// Start although nobody can tell whether this twin runs; it is written down
     #[arg(long, value_name = "PATH")]
     despite: Vec<PathBuf>,
@@ -76,10 +84,16 @@ impl StartArguments {
         folder: PathBuf,
         accelerator: Option<Accelerator>,
         despite: Vec<PathBuf>,
+        folders: &[Folder],
     ) -> Self {
         let mut all = self.despite.clone();
         all.extend(despite);
-        Self { vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
+        // A list that is given now is the list.
+        let dir = match self.dir.as_slice() {
+            [] => folders.iter().map(|folder| folder.to_string().into()).collect(),
+            given => given.to_vec(),
+        };
+        Self { dir, vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
     }
 }
 
@@ -150,6 +164,7 @@ pub(super) fn start(
         folder,
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
+        folders: folders::asked(&context.home, &arguments.dir)?,
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
     };
     match launch(context, &options, supervise::arguments(&options, arguments.accel))? {
