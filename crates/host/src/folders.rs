@@ -217,7 +217,7 @@ mod tests {
         let text = |path: &str| OsString::from(path.replace('~', root.to_str().unwrap()));
         let folders = asked(&home, &[text("~/src"), text("~/link/src:ro"), text("src-2:~/a b")]).unwrap();
         let shown: Vec<String> = folders.iter().map(ToString::to_string).collect();
-        let expected = ["src:~/src:rw", "src-3:~/x/src:ro", "src-2:~/a b:rw"].map(|path| text(path));
+        let expected = ["src:~/src:rw", "src-3:~/x/src:ro", "src-2:~/a b:rw"].map(text);
         assert_eq!(shown, expected.map(|path| path.into_string().unwrap()));
         assert_eq!(of_run(&home, &folders, &[]).unwrap(), folders);
         let own = Folder { tag: "src".into(), path: folders[2].path.clone(), read_only: true };

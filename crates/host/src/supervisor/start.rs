@@ -186,6 +186,7 @@ impl Hold {
                     "machine": record.machine,
                     "despite": options.overrides.despite.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
                     "accepted_identity": options.overrides.accept_identity,
+                    "folders": record.folders,
                     "notes": passage.notes,
                     "continued_from": saved.map(Saved::since),
                 }),

@@ -65,7 +65,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PATH")]
     iso: Option<PathBuf>,
     /// Let the guest mount this folder of the host as TAG: `[TAG:]PATH[:ro]`
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath)]
     dir: Vec<OsString>,
     /// Virtual processors
     #[arg(long, value_name = "N", default_value = "2")]

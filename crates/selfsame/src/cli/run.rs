@@ -57,9 +57,9 @@ pub(super) struct StartArguments {
     /// Let the guest stand still until `resume`
     #[arg(long)]
     paused: bool,
-    /// For this run, let the guest mount this folder of the host as TAG: `[TAG:]PATH[:ro]`; see `mount -t 9p -o
-    /// trans=virtio,version=9p2000.L TAG /mnt` in the guest
-    #[arg(long, value_name = "FOLDER")]
+    /// For this run, a folder of the host for the guest: `[TAG:]PATH[:ro]`, TAG being its name if not said. In the guest:
+    /// `mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath)]
     dir: Vec<OsString>,
     /// Start although nobody can tell whether this twin runs; it is written down
     #[arg(long, value_name = "PATH")]

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", group = "values")]
     label: Option<String>,
     /// The folders of the host that the guest can mount, all of them: `[TAG:]PATH[:ro]`
-    #[arg(long, value_name = "FOLDER", group = "values")]
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath, group = "values")]
     dir: Vec<OsString>,
     /// No folders of the host
     #[arg(long, conflicts_with = "dir", group = "values")]

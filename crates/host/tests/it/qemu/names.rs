@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use selfsame_host::qemu::arguments::{Boot, Disk, DiskFormat, Flash};
+use selfsame_host::qemu::arguments::{Boot, Disk, DiskFormat};
 use selfsame_host::qemu::qmp::RunState;
 
 use super::running::{Running, SOON, empty_disk};

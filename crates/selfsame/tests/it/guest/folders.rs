@@ -165,6 +165,9 @@ fn folders_are_kept_changed_and_refused_by_name() {
     std::os::unix::fs::symlink("/etc", path("src")).unwrap();
     let error = env.start("web1").refused(9, "folder.refused");
     assert!(error["detail"].as_str().unwrap().contains("leads to `/etc` now"), "{error}");
+    let why = env.run(["why", "web1"]);
+    assert_eq!(why.code(), 10, "{why}");
+    assert!(why.stdout.contains("leads to `/etc` now"), "{why}");
     env.nothing_is_left();
     drop(env.run(["set", "web1", "--no-dir"]).ok());
     env.started("web1");
