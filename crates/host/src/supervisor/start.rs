@@ -85,6 +85,7 @@ impl Hold {
             folders: bundle.spec.folders.clone(),
             folders_of_run: options.folders.clone(),
             made: Some(made),
+            ephemeral: bundle.spec.ephemeral,
             ended: None,
         };
         let Started { mut guest, report, record, mut is_paused } =

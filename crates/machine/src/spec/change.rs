@@ -26,6 +26,8 @@ pub struct Change {
     pub protected: Option<bool>,
     /// The folders of the host that the guest can mount, all of them.
     pub folders: Option<Vec<Folder>>,
+    /// Whether it is started when its user's session begins.
+    pub autostart: Option<bool>,
 }
 
 /// Why a text cannot be changed.
@@ -56,6 +58,7 @@ impl Change {
         changed.machine = self.machine.clone().or(changed.machine);
         changed.protected = self.protected.unwrap_or(spec.protected);
         changed.folders = self.folders.clone().unwrap_or(changed.folders);
+        changed.autostart = self.autostart.unwrap_or(spec.autostart);
         changed
     }
 
@@ -88,6 +91,11 @@ impl Change {
                 "folders",
                 meant.folders != before.folders,
                 (!meant.folders.is_empty()).then(|| list(&meant.folders)),
+            ),
+            differing(
+                "autostart",
+                meant.autostart != before.autostart,
+                meant.autostart.then(|| "true".to_owned()),
             ),
         ];
         let mut edited = text.to_owned();

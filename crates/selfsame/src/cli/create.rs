@@ -156,6 +156,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         disk,
         folders: folders::asked(&context.home, &arguments.dir)?,
         iso: arguments.iso,
+        ephemeral: false,
     };
     let created = create(context, &new, Time::now())?;
     let predicted = identity.predictions();
