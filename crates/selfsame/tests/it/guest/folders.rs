@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::support::{Pids, Signal, TestEnv, is_alive, other_guest, send, until};
+use crate::support::{Pids, Signal, TestEnv, User, is_alive, may_be_others, other_guest, send, until};
 
 /// Loads the modules, mounts both folders, and runs what lies in the first one.
 const GUEST: &str = "rdinit=/bin/busybox -- sh -c \"/bin/busybox --install -s /bin; export PATH=/bin; while read -r m; do insmod /modules/$m.ko; done </etc/modules; \
@@ -29,45 +29,61 @@ fn console(folder: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(folder.join("Logs/console.log")).unwrap_or_default()).into_owned()
 }
 
-#[test]
-fn a_guest_reads_and_writes_in_a_folder_and_only_reads_where_it_may_not_write() {
-    let Some(files) = other_guest("generic") else { return };
-    let env = TestEnv::new();
-    let shared = env.root().join("a, b=c");
-    let read = env.root().join("read");
+/// What is shared with a guest that boots, and what it said.
+struct Shared {
+    folder: PathBuf,
+    read: PathBuf,
+    said: String,
+}
+
+/// Boots a guest of this user's with two folders, one of which it may only read, and waits until it is done with them.
+fn share(env: &TestEnv, user: &User, files: impl Fn(&str) -> PathBuf) -> Shared {
+    let (shared, read) = (user.home.join("../a, b=c"), user.home.join("../read"));
     for folder in [&shared, &read] {
         std::fs::create_dir(folder).unwrap();
-        std::fs::write(folder.join("given"), format!("given in {}\n", folder.file_name().unwrap().display()))
-            .unwrap();
+        let name = folder.file_name().unwrap().display();
+        std::fs::write(folder.join("given"), format!("given in {name}\n")).unwrap();
     }
     std::fs::write(shared.join("run.sh"), SCRIPT).unwrap();
-    let mut create = env.command(["create", "web1", "--no-disk", "--memory", "384MiB", "--cpus", "1"]);
+    if let Some(uid) = user.uid() {
+        [&shared, &read].into_iter().for_each(|folder| env.give(folder, uid));
+    }
+    let mut create = user.command(["create", "web1", "--no-disk", "--memory", "384MiB", "--cpus", "1"]);
     create.arg("--kernel").arg(files("kernel")).arg("--initrd").arg(files("initrd"));
     create.arg(format!("--append=console=ttyS0 panic=-1 quiet {GUEST}"));
-    drop(env.finish(create).ok());
-    let folder = env.folder("web1");
+    drop(user.finish(create).ok());
     let with = |tag: &str, path: &Path, how: &str| {
         let mut text = OsString::from(format!("--dir={tag}:"));
         text.push(path);
         text.push(how);
         text
     };
-    let mut run = env.command(["run", "-d", "web1"]);
+    let mut run = user.command(["run", "-d", "web1"]);
     run.arg(with("src", &shared, "")).arg(with("read", &read, ":ro"));
-    drop(env.finish(run).ok());
+    drop(user.finish(run).ok());
+    let folder = user.folder("web1");
     let began = std::time::Instant::now();
     while !console(&folder).contains("all done") {
         assert!(began.elapsed().as_secs() < 180, "it does not get done: {}", console(&folder));
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     let said = console(&folder);
-    for line in
-        ["given in a, b=c", "given in read", "refused: write", "refused: remove", "mode=4755", "/etc/shadow"]
-    {
+    let lines =
+        ["given in a, b=c", "given in read", "refused: write", "refused: remove", "mode=4755", "/etc/shadow"];
+    for line in lines {
         assert!(said.contains(line), "`{line}`: {said}");
     }
     assert_eq!(std::fs::read_to_string(shared.join("written")).unwrap(), "written by the guest\n");
     assert_eq!(std::fs::read_to_string(read.join("given")).unwrap(), "given in read\n");
+    assert!(!read.join("written").exists());
+    Shared { folder: shared, read, said }
+}
+
+#[test]
+fn a_guest_reads_and_writes_in_a_folder_and_only_reads_where_it_may_not_write() {
+    let Some(files) = other_guest("generic") else { return };
+    let env = TestEnv::new();
+    let Shared { folder: shared, read: _, said } = share(&env, &env, files);
     // As root, what the guest made is nothing but files on the host.
     if rustix::process::geteuid().is_root() {
         for name in ["program", "device", "link"] {
@@ -82,6 +98,28 @@ fn a_guest_reads_and_writes_in_a_folder_and_only_reads_where_it_may_not_write() 
     assert!(error.to_string().contains("folders of the host"), "{error}");
     assert_eq!(env.state("web1"), "running");
     drop(env.run(["kill", "web1"]).ok());
+    env.nothing_is_left();
+}
+
+#[test]
+fn what_a_guest_of_an_ordinary_user_makes_is_that_users() {
+    let Some(files) = other_guest("generic") else { return };
+    if !may_be_others() {
+        return;
+    }
+    let env = TestEnv::new();
+    let user = env.user(4711);
+    let Shared { folder, read, said } = share(&env, &user, files);
+    for name in ["written", "program", "link"] {
+        let made = std::fs::symlink_metadata(folder.join(name)).unwrap();
+        assert_eq!((made.uid(), made.gid()), (4711, 4711), "{name}: the guest's root is the user here");
+    }
+    // As SECURITY.md says: links and modes are real.
+    assert_eq!(std::fs::read_link(folder.join("link")).unwrap(), Path::new("/etc/shadow"));
+    assert_eq!(std::fs::metadata(folder.join("program")).unwrap().mode() & 0o7777, 0o4755);
+    assert!(said.contains("refused: device") && !folder.join("device").exists(), "{said}");
+    assert!(read.join("given").exists());
+    drop(user.run(["kill", "web1"]).ok());
     env.nothing_is_left();
 }
 
