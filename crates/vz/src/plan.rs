@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Blob, Identity, MacAddress};
 use selfsame_machine::layout::{AUXILIARY_STORAGE, CONSOLE_LOG, HARDWARE_MODEL, NVRAM};
+use selfsame_machine::network::{Connection, Forward, Network};
 use selfsame_machine::problem::{Hint, Problem, shell_word};
 use selfsame_machine::spec::{self, Disk, DiskFormat, Guest, Spec};
 
@@ -89,6 +90,8 @@ pub struct Parts<'a> {
     pub hardware_model: Option<&'a [u8]>,
     /// Its disks: those of `vm.toml`, or what lies in the folder under its usual name.
     pub disks: &'a [Disk],
+    /// How it is to be connected.
+    pub connection: &'a Connection,
 }
 
 /// What keeps a VM from being run by the framework, whatever the Mac.
@@ -125,6 +128,18 @@ pub enum PlanError {
         /// The path.
         path: PathBuf,
     },
+    /// A network that is no NAT.
+    #[error("the framework connects guests by NAT only, and this one is to have the network `{network}`")]
+    Network {
+        /// The network.
+        network: Network,
+    },
+    /// A port of the host, and the framework has no such thing.
+    #[error("no port of the host leads into a guest of the framework, and `{port}` is to")]
+    Port {
+        /// The first one.
+        port: Forward,
+    },
     /// A disk in a format that only QEMU reads.
     #[error("the disk `{}` is in QEMU's format qcow2, which the framework cannot read", file.display())]
     Format {
@@ -138,7 +153,9 @@ impl Problem for PlanError {
         match self {
             Self::NoIdentity => Code::IdentityInvalid,
             Self::WrongIdentity { .. } | Self::Missing { .. } | Self::Path { .. } => Code::BundleInvalid,
-            Self::Boot { .. } | Self::Format { .. } => Code::BackendUnavailable,
+            Self::Boot { .. } | Self::Format { .. } | Self::Network { .. } | Self::Port { .. } => {
+                Code::BackendUnavailable
+            }
         }
     }
 
@@ -154,6 +171,12 @@ impl Problem for PlanError {
                 vec![Hint::run("make a raw image of it and name that one in vm.toml", convert)]
             }
             Self::Boot { .. } => vec![Hint::say("choose `firmware = \"uefi\"` in the [boot] of vm.toml")],
+            Self::Network { .. } => vec![Hint::say("choose `network = \"nat\"` in vm.toml, or leave it out")],
+            Self::Port { .. } => {
+                vec![Hint::say(
+                    "take the `ports` out of vm.toml: the guest has an address of its own, see `selfsame ip`",
+                )]
+            }
             Self::Path { .. } => vec![Hint::say("give the folder another name")],
             Self::NoIdentity | Self::WrongIdentity { .. } => Vec::new(),
         }
@@ -166,7 +189,14 @@ impl Plan {
     /// # Errors
     /// When the framework could not run it on any Mac.
     pub fn of(parts: &Parts<'_>) -> Result<Self, PlanError> {
-        let Parts { folder, spec, identifier, disks, .. } = parts;
+        let Parts { folder, spec, identifier, disks, connection, .. } = parts;
+        match connection.network {
+            Network::Nat => {}
+            network @ (Network::Isolated | Network::None) => return Err(PlanError::Network { network }),
+        }
+        if let Some(port) = connection.ports.first() {
+            return Err(PlanError::Port { port: *port });
+        }
         // What is in `vm.toml` is text already.
         if folder.to_str().is_none() {
             return Err(PlanError::Path { path: folder.to_path_buf() });
@@ -260,6 +290,7 @@ mod tests {
         identifier: Blob,
         model: Option<Vec<u8>>,
         disks: Vec<Disk>,
+        connection: Connection,
     }
 
     impl Vm {
@@ -273,6 +304,7 @@ mod tests {
                 identifier: Blob::read(&identity.to_bytes()),
                 model: Some(HardwareModel::v2(2, [13, 0, 0]).raw),
                 disks: vec![disk],
+                connection: Connection { network: Network::Nat, ports: Vec::new() },
             }
         }
 
@@ -283,6 +315,7 @@ mod tests {
                 identifier: &self.identifier,
                 hardware_model: self.model.as_deref(),
                 disks: &self.disks,
+                connection: &self.connection,
             })
         }
     }
@@ -335,6 +368,7 @@ mod tests {
             identifier: &vm.identifier,
             hardware_model: None,
             disks: &vm.disks,
+            connection: &vm.connection,
         };
         assert_eq!(Plan::of(&parts), Err(PlanError::Path { path: folder.to_owned() }));
     }
@@ -347,6 +381,14 @@ mod tests {
         let mut vm = Vm::new(mac());
         vm.model = None;
         assert!(matches!(vm.plan(), Err(PlanError::Missing { path }) if path.ends_with("HardwareModel")));
+        let mut vm = Vm::new(linux());
+        vm.connection.ports.push("8080:80".parse().unwrap());
+        assert_eq!(
+            vm.plan().unwrap_err().to_string(),
+            "no port of the host leads into a guest of the framework, and `8080:80` is to"
+        );
+        vm.connection.network = Network::Isolated;
+        assert!(matches!(vm.plan(), Err(PlanError::Network { .. })));
         let vm = Vm::new(mac());
         std::fs::remove_file(vm.folder.path().join(AUXILIARY_STORAGE)).unwrap();
         assert!(matches!(vm.plan(), Err(PlanError::Missing { path }) if path.ends_with("AuxiliaryStorage")));

@@ -12,6 +12,7 @@ use rustix::fs::{CWD, RenameFlags};
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Identity, Kind, MacAddress};
 use selfsame_machine::name::VmName;
+use selfsame_machine::network::{Forward, Network};
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::{Boot, Disk, DiskFormat, Guest, Origin, SCHEMA, Spec};
@@ -77,6 +78,10 @@ pub struct NewVm {
     pub memory: Bytes,
     /// The network card's address.
     pub mac_address: MacAddress,
+    /// To whom that leads.
+    pub network: Network,
+    /// Ports of the host that lead into it.
+    pub ports: Vec<Forward>,
     /// How it boots.
     pub boot: NewBoot,
     /// Its disk.
@@ -307,6 +312,8 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         cpus: new.cpus,
         memory: new.memory,
         mac_address: Some(new.mac_address),
+        network: new.network,
+        ports: new.ports.clone(),
         machine: None,
         protected: false,
         autostart: false,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use selfsame_machine::lifecycle::Life;
+use selfsame_machine::network::Network;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Change;
 
@@ -17,6 +18,7 @@ use crate::bundle::Bundle;
 use crate::gate::{self, Passage};
 use crate::lock::{FolderLock, PlaceSource};
 use crate::process::{ProcessId, boot_id};
+use crate::reach::ports;
 use crate::state::{Made, Saved, consume};
 use crate::store::{GoodStart, NewEvent, NewRun, Store};
 use crate::time::Time;
@@ -42,13 +44,16 @@ impl Hold {
             return Err(crate::bundle::BundleError::Empty { folder: bundle.folder }.into());
         }
         Engine::expect(&self.context, &bundle)?;
+        let connection = options.wish.of(bundle.spec.network, &bundle.spec.ports)?;
+        ports::check(&self.context, &self.context.named(&bundle.folder), &connection.ports)?;
         let store = self.context.store()?;
         self.heal(&store)?;
         let mut passage =
             gate::pass(&self.context, &self.place, &store, &bundle, folder, &options.overrides, now)?;
-        let engine = Engine::prepare(&self.context, &bundle, options, &mut passage)?;
+        let network = connection.network;
+        let engine = Engine::prepare(&self.context, &bundle, options, connection, &mut passage)?;
         let words = engine.words();
-        let made = made(&bundle, &words);
+        let made = made(&bundle, &words, network);
         let saved = Saved::read(&bundle.folder, &self.context.named(&bundle.folder))?;
         if let Some(saved) = &saved {
             saved.check(&made)?;
@@ -79,6 +84,8 @@ impl Hold {
             accelerator_reason: words.accelerator_reason,
             machine: words.machine,
             made: Some(made),
+            link: None,
+            wish: options.wish.clone(),
             ephemeral: bundle.spec.ephemeral,
             ended: None,
         };
@@ -180,6 +187,7 @@ impl Hold {
                     "accelerator": record.accelerator,
                     "machine": record.machine,
                     "despite": options.overrides.despite.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+                    "network": record.link,
                     "accepted_identity": options.overrides.accept_identity,
                     "notes": passage.notes,
                     "continued_from": saved.map(Saved::since),
@@ -202,13 +210,14 @@ impl Hold {
 }
 
 /// What a saved state of the guest would be made with.
-fn made(bundle: &Bundle, words: &Words) -> Made {
+fn made(bundle: &Bundle, words: &Words, network: Network) -> Made {
     Made {
         identity: bundle.identity.canonical(),
         folder: bundle.key.to_string(),
         host: crate::state::host(),
         machine: words.machine.clone(),
         mac_address: bundle.mac_address().to_string(),
+        network,
         cpus: bundle.spec.cpus,
         memory: bundle.spec.memory.count(),
         accelerator: words.accelerator.clone(),
@@ -238,5 +247,6 @@ pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
         accelerator_reason: record.accelerator_reason.clone(),
         machine: record.machine.clone(),
         started: record.started.clone(),
+        network: record.link.clone(),
     }
 }

@@ -296,6 +296,7 @@ fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Cli
         folder: folder.to_owned(),
         mission: Mission::AdoptOnly,
         accelerator: None,
+        wish: selfsame_machine::network::Wish::default(),
         overrides: Overrides::default(),
         tethered: false,
     };

@@ -9,6 +9,7 @@ use selfsame_host::library::find;
 use selfsame_host::store::EventFilter;
 use selfsame_host::supervisor::{Launched, RunNames, RunRecord};
 use selfsame_machine::code::Exit;
+use selfsame_machine::network::Wish;
 use selfsame_machine::problem::{Hint, Report};
 
 use super::run::{Accelerator, StartArguments};
@@ -20,7 +21,8 @@ const EVENTS: u32 = 1000;
 
 /// Stop a VM and start it again
 ///
-/// Asks the guest to power down as `stop` does, and starts it with the accelerator and the `--despite` that it ran with. A VM
+/// Asks the guest to power down as `stop` does, and starts it with the accelerator, the network, the ports and the `--despite` that it
+/// ran with. A VM
 /// that does not run is started as `run -d` would. When it cannot be stopped, nothing is started.
 ///
 /// Example: selfsame restart -t 60 web1
@@ -41,6 +43,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     if cfg!(target_os = "linux") {
         context.installation()?;
     }
+    arguments.start.wish().of(bundle.spec.network, &bundle.spec.ports)?;
     let before = Before::ask(context, &folder, RunNames(bundle.key))?;
     let stopped =
         request::ask(context, folder.as_os_str(), request::stop_request(context, arguments.timeout))?;
@@ -49,9 +52,9 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     }
     // An override is somebody's word about one run: it holds for the run that goes on, and for no later one.
     let start = if stopped.has_ended() {
-        arguments.start.with(folder, before.accelerator, before.despite)
+        arguments.start.with(folder, before.accelerator, before.despite, &before.wish)
     } else {
-        arguments.start.with(folder, None, Vec::new())
+        arguments.start.with(folder, None, Vec::new(), &Wish::default())
     };
     let Launched { status, notes, tether: _ } = run::start(context, &start).map_err(|mut report| {
         if stopped.has_ended() {
@@ -77,12 +80,14 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
 struct Before {
     accelerator: Option<Accelerator>,
     despite: Vec<PathBuf>,
+    wish: Wish,
 }
 
 impl Before {
     fn ask(context: &Context, folder: &Path, names: RunNames) -> Result<Self, Report> {
         let record = RunRecord::read(&context.home.run(), names).filter(RunRecord::is_of_this_boot);
         let by_rule = context.accelerator(None).accelerator;
+        let wish = record.as_ref().map(|record| record.wish.clone()).unwrap_or_default();
         let accelerator = record
             .map(|record| record.accelerator)
             .filter(|word| word != by_rule.text())
@@ -92,6 +97,6 @@ impl Before {
         let started = events.into_iter().rev().find(|event| event.what.kind == "vm.started");
         let despite =
             started.and_then(|event| serde_json::from_value(event.what.data["despite"].clone()).ok());
-        Ok(Self { accelerator, despite: despite.unwrap_or_default() })
+        Ok(Self { accelerator, despite: despite.unwrap_or_default(), wish })
     }
 }

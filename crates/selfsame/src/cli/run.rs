@@ -17,9 +17,10 @@ use selfsame_host::supervisor::{
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
+use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
 
-use super::{Global, Outcome, supervise};
+use super::{Global, Outcome, net, supervise};
 use crate::output::{Format, data, json, note};
 
 /// Start a VM, or take over one whose supervisor is gone
@@ -30,6 +31,8 @@ use crate::output::{Format, data, json, note};
 /// Example: selfsame run -d web1
 ///
 /// Example: selfsame run --accel tcg web1
+///
+/// Example: selfsame run -d --net isolated -p 8080:80 web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Come back as soon as the guest runs
@@ -59,6 +62,8 @@ pub(super) struct StartArguments {
     /// Start although the identifier is not that of the last good start; it is written down
     #[arg(long)]
     accept_identity: bool,
+    #[command(flatten)]
+    net: net::RunOptions,
     /// End the guest with this command.
     #[arg(skip)]
     tethered: bool,
@@ -67,6 +72,10 @@ pub(super) struct StartArguments {
 impl StartArguments {
     pub(super) fn detached(self) -> Arguments {
         Arguments { detach: true, start: self }
+    }
+
+    pub(super) fn wish(&self) -> Wish {
+        self.net.wish()
     }
 
     pub(super) fn vm(&self) -> &OsStr {
@@ -79,10 +88,17 @@ impl StartArguments {
         folder: PathBuf,
         accelerator: Option<Accelerator>,
         despite: Vec<PathBuf>,
+        wish: &Wish,
     ) -> Self {
         let mut all = self.despite.clone();
         all.extend(despite);
-        Self { vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
+        Self {
+            vm: folder.into(),
+            accel: self.accel.or(accelerator),
+            net: self.net.or(wish),
+            despite: all,
+            ..self.clone()
+        }
     }
 }
 
@@ -150,6 +166,7 @@ pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Lau
         folder,
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
+        wish: arguments.net.wish(),
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };

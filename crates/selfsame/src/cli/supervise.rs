@@ -7,8 +7,8 @@ use selfsame_host::gate::Overrides;
 use selfsame_host::supervisor::{Mission, Options};
 use selfsame_machine::code::Exit;
 
-use super::Outcome;
 use super::run::Accelerator;
+use super::{Outcome, net};
 
 /// Own one running VM
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,8 @@ pub(super) struct Arguments {
     despite: Vec<PathBuf>,
     #[arg(long)]
     accept_identity: bool,
+    #[command(flatten)]
+    net: net::RunOptions,
     /// End the guest when standard input is closed
     #[arg(long)]
     tethered: bool,
@@ -58,6 +60,7 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
     if options.tethered {
         arguments.push("--tethered".into());
     }
+    arguments.extend(net::arguments(&options.wish).map(OsString::from));
     arguments.extend(["--".into(), (&options.folder).into()]);
     arguments
 }
@@ -69,6 +72,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         folder: arguments.folder,
         mission,
         accelerator: arguments.accel.map(Accelerator::request),
+        wish: arguments.net.wish(),
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };
@@ -78,6 +82,8 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use selfsame_machine::network::Wish;
+
     use super::*;
 
     #[test]
@@ -85,7 +91,15 @@ mod tests {
         for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
             let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
             let folder = PathBuf::from("/vms/a b.vm");
-            let options = Options { folder: folder.clone(), mission, accelerator: None, overrides, tethered: true };
+            let wish = Wish { network: None, ports: Some(vec!["1:2".parse().unwrap()]) };
+            let options = Options {
+                folder: folder.clone(),
+                mission,
+                accelerator: None,
+                wish,
+                overrides,
+                tethered: true,
+            };
             let mut all: Vec<OsString> = vec!["selfsame: a b".into()];
             all.extend(super::arguments(&options, Some(Accelerator::Tcg)));
             assert_eq!(selfsame_host::lock::supervised_folder(&all), Some(folder.as_path()));

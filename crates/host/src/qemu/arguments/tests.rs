@@ -1,5 +1,4 @@
 use std::ffi::OsStr;
-use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
@@ -22,6 +21,7 @@ fn plan() -> Plan {
         boot: Boot::Bios,
         disks: Vec::new(),
         iso: None,
+        network: Network::Nat,
         mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
         forwards: Vec::new(),
         descriptors: Descriptors { qmp: 5, report: 6, console: 7 },
@@ -76,16 +76,12 @@ fn the_whole_vector() {
             Disk { file: "/srv/nbd:a,b=\"c\" ü.img".into(), format: DiskFormat::Raw, read_only: true },
         ],
         iso: Some("/srv/install.iso".into()),
-        forwards: vec![Forward {
-            transport: Transport::Tcp,
-            address: Ipv4Addr::LOCALHOST,
-            port: 2222,
-            guest_port: 22,
-        }],
+        network: Network::Isolated,
+        forwards: vec!["2222:22".parse().unwrap(), "0.0.0.0:5353:53/udp".parse().unwrap()],
         mac_addresses: vec!["52:54:00:12:34:56".to_owned(), "52:54:00:12:34:57".to_owned()],
         ..plan()
     };
-    let bare = Plan { sandbox: false, mac_addresses: Vec::new(), paused: true, ..plan() };
+    let bare = Plan { sandbox: false, network: Network::None, paused: true, ..plan() };
     let listings = [("kernel", kernel), ("uefi", uefi), ("bare", bare)]
         .map(|(title, plan)| format!("# {title}\n\n{}\n", listing(&plan)));
     insta::assert_snapshot!("argument_vectors", listings.join("\n"));

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use selfsame_machine::backend::Backend as _;
 use selfsame_machine::identity::{GenericId, Identity};
 use selfsame_machine::lifecycle::Order;
+use selfsame_machine::network::Connection;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::{Boot, Guest};
 
+use super::opened;
 use super::settle::{self, Settled};
 use super::{Started, Words};
 use crate::backend::AnyBackend;
@@ -25,6 +27,7 @@ use crate::qemu::arguments::{self, Descriptors, Plan};
 use crate::qemu::guest::Qemu;
 use crate::qemu::installation::Installation;
 use crate::qemu::qmp::{Monitor, QmpError, RunState};
+use crate::reach::ports::{self, PortError};
 use crate::state::{Saved, StateError};
 use crate::supervisor::Hold;
 use crate::supervisor::launch::{Options, tail};
@@ -62,6 +65,7 @@ pub(in crate::supervisor) struct Prepared {
     choice: Choice,
     boot: arguments::Boot,
     machine: String,
+    connection: Connection,
 }
 
 impl Prepared {
@@ -70,6 +74,7 @@ impl Prepared {
         context: &Context,
         bundle: &Bundle,
         options: &Options,
+        connection: Connection,
         passage: &mut Passage,
     ) -> Result<Self, Report> {
         let id = guest_id(context, bundle)?;
@@ -77,7 +82,7 @@ impl Prepared {
         let choice = context.accelerator(options.accelerator);
         let boot = boot(context, bundle, passage)?;
         let machine = bundle.spec.machine.clone().unwrap_or_else(|| installation.machine.clone());
-        Ok(Self { id, installation, choice, boot, machine })
+        Ok(Self { id, installation, choice, boot, machine, connection })
     }
 
     pub(super) fn words(&self) -> Words {
@@ -104,8 +109,9 @@ impl Prepared {
             boot: self.boot,
             disks: disks(bundle),
             iso: bundle.spec.iso.as_ref().map(PathBuf::from),
+            network: self.connection.network,
             mac_addresses: vec![bundle.mac_address().to_string()],
-            forwards: Vec::new(),
+            forwards: opened::named(&self.connection),
             descriptors,
             paused: paused || incoming,
             incoming,
@@ -145,6 +151,8 @@ impl Prepared {
         };
         let accelerated = self.choice.accelerator != Accelerator::Tcg;
         let binary = self.installation.binary.clone();
+        let connection = self.connection.clone();
+        let name = hold.context.named(&bundle.folder);
         let arguments = self.plan(bundle, descriptors, paused, saved.is_some()).arguments()?;
         let own: [BorrowedFd<'_>; 3] = [monitor.as_fd(), report.as_fd(), console.as_fd()];
         let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
@@ -158,23 +166,29 @@ impl Prepared {
         let up = id.ok_or_else(QmpError::gone).and_then(|id| {
             // Losing this writing loses nothing: an adoption finds the process by its locks.
             drop(record.write(&run, hold.names));
-            let connection = connect(hold, &hold.names.monitor(), monitor)?;
-            let mut monitor = Monitor::handshake(connection, GREETING)?;
+            let stream = connect(hold, &hold.names.monitor(), monitor)?;
+            let mut monitor = Monitor::handshake(stream, GREETING)?;
             let state = monitor.run_state(GREETING)?;
-            Ok((id, monitor, state))
+            let handle = ProcessHandle::open(id).map_err(|_| QmpError::gone())?;
+            let link = opened::open(&mut monitor, &connection, &bundle.identity.digest())?;
+            Ok((id, handle, monitor, state, link))
         });
-        let outcome = match up {
-            Ok((id, monitor, state)) => ProcessHandle::open(id)
-                .map(|handle| (id, handle, monitor, state))
-                .map_err(|_| QmpError::gone()),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok((id, handle, monitor, state)) => {
+        match up {
+            Ok((id, handle, monitor, state, link)) => {
+                let link = match link {
+                    Ok(link) => link,
+                    Err(port) => {
+                        drop(handle.signal(rustix::process::Signal::KILL));
+                        end(&mut child);
+                        drop(std::fs::remove_file(run.join(hold.names.record())));
+                        return Err(PortError::NoneFree { name, port }.into());
+                    }
+                };
+                record.link = Some(link);
+                drop(record.write(&run, hold.names));
                 let report = connect_report(hold, report);
                 let mut guest = Qemu::started(id, handle, child, monitor);
                 if let Some(saved) = saved {
-                    let name = hold.context.named(&bundle.folder);
                     restore(&mut guest, saved).map_err(|failure| {
                         drop(std::fs::remove_file(run.join(hold.names.record())));
                         let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
@@ -187,8 +201,9 @@ impl Prepared {
             Err(source) => {
                 end(&mut child);
                 drop(std::fs::remove_file(run.join(hold.names.record())));
+                // A port that was free a moment ago, and is not any more, keeps QEMU from starting.
+                ports::check(&hold.context, &name, &connection.ports)?;
                 let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
-                let name = hold.context.named(&bundle.folder);
                 Err(SupervisorError::Qemu { name, accelerated, output, source }.into())
             }
         }

@@ -87,6 +87,7 @@ impl Running {
             boot: Boot::Bios,
             disks: Vec::new(),
             iso: None,
+            network: selfsame_machine::network::Network::Nat,
             mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
             forwards: Vec::new(),
             descriptors: Descriptors {
