@@ -50,6 +50,20 @@ pub enum PortError {
     },
 }
 
+impl PortError {
+    /// For a port of a VM's `ports` that was found taken.
+    pub(crate) fn taken(context: &Context, name: Named, port: &Forward, ports: &[Forward]) -> Self {
+        let replaced =
+            |other: &Forward| Forward { port: if other == port { 0 } else { other.port }, ..*other };
+        Self::InUse {
+            name,
+            port: *port,
+            holder: holder(context, port),
+            instead: ports.iter().map(replaced).collect(),
+        }
+    }
+}
+
 /// A port with its address and protocol.
 fn shown(port: &Forward) -> String {
     format!("{}:{}/{}", port.address, port.port, port.transport.text())
@@ -122,14 +136,7 @@ pub fn check(context: &Context, name: &Named, ports: &[Forward]) -> Result<(), P
         match try_port(port) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let replaced =
-                    |other: &Forward| Forward { port: if other == port { 0 } else { other.port }, ..*other };
-                return Err(PortError::InUse {
-                    name: name.clone(),
-                    port: *port,
-                    holder: holder(context, port),
-                    instead: ports.iter().map(replaced).collect(),
-                });
+                return Err(PortError::taken(context, name.clone(), port, ports));
             }
             Err(source) => return Err(PortError::Refused { name: name.clone(), port: *port, source }),
         }

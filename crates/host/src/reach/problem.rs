@@ -92,7 +92,7 @@ pub enum ReachError {
         source: io::Error,
     },
     /// It did not get through.
-    #[error("`{program}` did not get through to {name}{}", said.last().map(|line| format!(": {line}")).unwrap_or_default())]
+    #[error("`{program}` failed for {name}{}", said.last().map(|line| format!(": {line}")).unwrap_or_default())]
     Failed {
         /// The VM.
         name: Named,

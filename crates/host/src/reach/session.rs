@@ -152,11 +152,11 @@ impl Session {
     /// When it did not get through, the connection was lost, or the guest shows another host key.
     pub fn run(&self) -> Result<u8, Report> {
         let failed = |source| ReachError::Start { program: self.program.clone(), source };
-        let mut log = tempfile::NamedTempFile::new().map_err(failed)?;
+        let mut log = Log::new().map_err(failed)?;
         let mut command = Command::new(&self.program);
         command.arg("-E").arg(log.path()).args(["-o", "LogLevel=DEBUG1"]).args(&self.arguments);
         let status = command.status().map_err(failed)?;
-        let said = tail(log.as_file_mut());
+        let said = tail(log.file());
         match status.code().and_then(|code| u8::try_from(code).ok()) {
             Some(255) if !reported(&said) => Err(self.failure(&said).into()),
             Some(code) => Ok(code),
@@ -273,6 +273,45 @@ fn word(text: &str) -> Result<String, ReachError> {
     }
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-+@/%".contains(c));
     Ok(if plain { text.to_owned() } else { format!("\"{text}\"") })
+}
+
+/// Where `ssh` writes its log.
+#[cfg(target_os = "linux")]
+struct Log(std::fs::File);
+
+#[cfg(target_os = "linux")]
+impl Log {
+    fn new() -> std::io::Result<Self> {
+        tempfile::tempfile().map(Self)
+    }
+
+    /// It has no name of its own, so that nothing is left of it when this process is killed.
+    fn path(&self) -> PathBuf {
+        use std::os::fd::AsRawFd as _;
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
+    }
+
+    fn file(&mut self) -> &mut std::fs::File {
+        &mut self.0
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+struct Log(tempfile::NamedTempFile);
+
+#[cfg(not(target_os = "linux"))]
+impl Log {
+    fn new() -> std::io::Result<Self> {
+        tempfile::NamedTempFile::new().map(Self)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().to_owned()
+    }
+
+    fn file(&mut self) -> &mut std::fs::File {
+        self.0.as_file_mut()
+    }
 }
 
 /// The end of a log.
@@ -392,10 +431,7 @@ mod tests {
         let forget = report.hints.iter().filter_map(|hint| hint.command.as_deref()).last();
         assert_eq!(forget, Some("selfsame ssh --forget-host-key web1"));
         let denied = Report::from(session.failure("debian@127.0.0.1: Permission denied (publickey).\n"));
-        assert_eq!(
-            denied.message,
-            "`ssh` did not get through to web1: debian@127.0.0.1: Permission denied (publickey)."
-        );
+        assert_eq!(denied.message, "`ssh` failed for web1: debian@127.0.0.1: Permission denied (publickey).");
         assert_eq!(denied.hints.len(), 1);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use selfsame_machine::identity::Digest;
 use selfsame_machine::network::{Connection, Forward, Network, login_ports};
 
+use crate::qemu::arguments::hostfwd;
 use crate::qemu::qmp::{Command, Monitor, QmpError};
 use crate::reach::ports::try_port;
 use crate::supervisor::Link;
@@ -21,6 +22,13 @@ const TRIES: usize = 16;
 /// The ports for the command line.
 pub(super) fn named(connection: &Connection) -> Vec<Forward> {
     connection.ports.iter().filter(|port| port.port != 0).copied().collect()
+}
+
+/// The port that kept QEMU from starting, by its last words.
+pub(super) fn missed<'c>(connection: &'c Connection, output: &[String]) -> Option<&'c Forward> {
+    let words = "Could not set up host forwarding rule";
+    let line = output.iter().find(|line| line.contains(words))?;
+    connection.ports.iter().find(|port| line.contains(&format!("'{}'", hostfwd(port))))
 }
 
 /// Opens what was left open: any ports, and the one to the guest's sshd. The inner error is a port for which none was free;

@@ -27,7 +27,7 @@ use crate::qemu::arguments::{self, Descriptors, Plan};
 use crate::qemu::guest::Qemu;
 use crate::qemu::installation::Installation;
 use crate::qemu::qmp::{Monitor, QmpError, RunState};
-use crate::reach::ports::{self, PortError};
+use crate::reach::ports::PortError;
 use crate::state::{Saved, StateError};
 use crate::supervisor::Hold;
 use crate::supervisor::launch::{Options, tail};
@@ -201,9 +201,11 @@ impl Prepared {
             Err(source) => {
                 end(&mut child);
                 drop(std::fs::remove_file(run.join(hold.names.record())));
-                // A port that was free a moment ago, and is not any more, keeps QEMU from starting.
-                ports::check(&hold.context, &name, &connection.ports)?;
                 let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
+                // A port that was free a moment ago, and is not any more, keeps QEMU from starting.
+                if let Some(port) = opened::missed(&connection, &output) {
+                    return Err(PortError::taken(&hold.context, name, port, &connection.ports).into());
+                }
                 Err(SupervisorError::Qemu { name, accelerated, output, source }.into())
             }
         }
