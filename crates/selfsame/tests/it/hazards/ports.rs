@@ -44,6 +44,9 @@ fn hazard_a_port_is_taken_before_the_start() {
     let hint = error["hints"][0]["command"].as_str().unwrap();
     assert_eq!(hint, "selfsame run -d -p 0:80 -p 0:81 web1");
     env.nothing_is_left();
+    let why = env.json(["why", "web1"]);
+    assert_eq!(why.code(), 10, "{why}");
+    assert!(why.stdout.contains(&format!("127.0.0.1:{port}/tcp")), "{why}");
     // The advice works, and all is well without it when the port is free again.
     let advised = env.json(hint.split(' ').skip(1)).ok().json();
     let forwards = &advised["status"]["network"]["forwards"];
