@@ -70,12 +70,12 @@ fn shown(port: &Forward) -> String {
 }
 
 fn why(source: &io::Error) -> String {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            format!("only a privileged user may have: those below {} are kept for them", first_for_all())
-        }
-        io::ErrorKind::AddrNotAvailable => "is at an address that this host does not have".to_owned(),
-        _ => "the system does not give".to_owned(),
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        format!("only a privileged user may have: those below {} are kept for them", first_for_all())
+    } else if source.kind() == io::ErrorKind::AddrNotAvailable {
+        "is at an address that this host does not have".to_owned()
+    } else {
+        "the system does not give".to_owned()
     }
 }
 

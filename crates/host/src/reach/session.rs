@@ -39,9 +39,9 @@ impl Remote {
         match self {
             Self::Shell => None,
             Self::Line(line) => Some(line.clone()),
-            Self::Words(words) => Some(OsString::from(
-                words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(OsStr::new(" ")),
-            )),
+            Self::Words(words) => {
+                Some(words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(OsStr::new(" ")))
+            }
         }
     }
 }
@@ -428,7 +428,7 @@ mod tests {
         let said = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.\n";
         let report = Report::from(session.failure(said));
         assert_eq!(report.code.text(), "net.host_key_changed");
-        let forget = report.hints.iter().filter_map(|hint| hint.command.as_deref()).last();
+        let forget = report.hints.iter().filter_map(|hint| hint.command.as_deref()).next_back();
         assert_eq!(forget, Some("selfsame ssh --forget-host-key web1"));
         let denied = Report::from(session.failure("debian@127.0.0.1: Permission denied (publickey).\n"));
         assert_eq!(denied.message, "`ssh` failed for web1: debian@127.0.0.1: Permission denied (publickey).");

@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 /// The same as `run -d`
 ///
 /// Example: selfsame start web1
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct StartArguments {
     /// The VM: its name, or a path
     #[arg(value_name = "NAME")]
@@ -70,6 +70,11 @@ pub(super) struct StartArguments {
 }
 
 impl StartArguments {
+    /// A plain start of the VM in this folder.
+    pub(super) fn of(folder: PathBuf) -> Self {
+        Self { vm: folder.into(), ..Self::default() }
+    }
+
     pub(super) fn detached(self) -> Arguments {
         Arguments { detach: true, start: self }
     }
