@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../../fuzz/bodies/agent_reply.rs"]
+mod agent_reply;
 #[path = "../../../../fuzz/bodies/guest_report.rs"]
 mod guest_report;
 #[path = "../../../../fuzz/bodies/hardware_model.rs"]
@@ -60,6 +62,11 @@ fn vm_toml_holds() {
 #[test]
 fn guest_report_holds() {
     replay("guest_report", guest_report::check);
+}
+
+#[test]
+fn agent_reply_holds() {
+    replay("agent_reply", agent_reply::check);
 }
 
 #[test]
