@@ -45,6 +45,7 @@ use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{Life, Request};
 use selfsame_machine::problem::Report;
 
+use crate::agent::Door;
 use crate::backend::AnyBackend;
 use crate::context::Context;
 use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject};
@@ -240,14 +241,19 @@ impl Hold {
         drop(passage);
         self.forget_guest();
         self.leave();
-        for mut client in waiting.into_iter().filter(|client| client.awaits_end) {
+        for mut client in waiting.into_iter().filter(|client| client.awaits_end || client.awaits_agent) {
             client.reply(&Reply::Ended(ended.clone()));
         }
     }
 
+    /// The way to the agent of the guest; `None` when even the folder of sockets cannot be opened.
+    fn agent(&self, folder: &std::path::Path) -> Option<Door> {
+        Door::open(&self.context.home.run(), self.names, self.context.named(folder)).ok()
+    }
+
     /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.
     fn forget_guest(&self) {
-        for name in [self.names.monitor(), self.names.report()] {
+        for name in [self.names.monitor(), self.names.report(), self.names.agent(), self.names.agent_lock()] {
             drop(self.sockets.remove(&name));
         }
     }

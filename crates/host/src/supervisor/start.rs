@@ -94,7 +94,7 @@ impl Hold {
             is_paused = !self.go_on(&mut guest, &mut passage);
         }
         self.write_down(&bundle, &record, &mut passage, options, saved.as_ref());
-        let status = status(&record, false);
+        let status = status(&record, false, false);
         let mut notes = passage.notes.clone();
         if self.place.source() == PlaceSource::Environment {
             notes.push(format!(
@@ -213,6 +213,7 @@ fn made(bundle: &Bundle, words: &Words) -> Made {
         accelerator: words.accelerator.clone(),
         qemu: words.version,
         disks: bundle.remembered_files(),
+        devices: words.devices,
     }
 }
 
@@ -226,7 +227,7 @@ fn keep_machine(bundle: &Bundle, machine: &str) -> Result<(), Report> {
 }
 
 /// The state as a record tells it.
-pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
+pub(super) fn status(record: &RunRecord, adopted: bool, agent: bool) -> Status {
     Status {
         phase: String::new(),
         supervisor_pid: std::process::id(),
@@ -237,5 +238,6 @@ pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
         accelerator_reason: record.accelerator_reason.clone(),
         machine: record.machine.clone(),
         started: record.started.clone(),
+        agent,
     }
 }

@@ -112,6 +112,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         lines.push(("processes", format!("supervisor {}{pid}", status.supervisor_pid)));
         lines.push(("accelerator", format!("{} ({})", status.accelerator, status.accelerator_reason)));
         lines.push(("machine", status.machine.clone()));
+        let listens = if status.agent { "listens" } else { "does not listen" };
+        lines.push(("agent", listens.to_owned()));
         lines.push(("started", status.started.clone()));
     }
     if let Some(summary) = state.suspended() {

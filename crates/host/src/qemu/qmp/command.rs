@@ -46,6 +46,8 @@ pub enum Command {
     MigrateIncoming(Passed),
     /// Asks what became of the state that was to be written.
     QueryMigrate,
+    /// Asks which ends of QEMU's connections to its host are open, those of the guest's ports among them.
+    QueryChardev,
 }
 
 /// A descriptor that was passed to QEMU before, as a command names it.
@@ -92,6 +94,7 @@ impl Command {
             Self::Migrate(_) => "migrate",
             Self::MigrateIncoming(_) => "migrate-incoming",
             Self::QueryMigrate => "query-migrate",
+            Self::QueryChardev => "query-chardev",
         }
     }
 
@@ -109,6 +112,7 @@ impl Command {
             Self::Capabilities
             | Self::AddFd
             | Self::QueryMigrate
+            | Self::QueryChardev
             | Self::QueryStatus
             | Self::QueryUuid
             | Self::QueryVersion
