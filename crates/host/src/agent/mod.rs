@@ -21,6 +21,8 @@ mod error;
 mod execution;
 mod power_down;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use door::Door;
 pub use error::AgentError;

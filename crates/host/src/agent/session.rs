@@ -16,8 +16,9 @@ use super::door::{Channel, Door};
 const TURN: Duration = Duration::from_secs(30);
 /// How long nothing may be heard of an agent that was asked. The guest may be emulated, and busy.
 const QUIET: Duration = Duration::from_secs(20);
-/// How long one exchange may take in all, for an agent that says a byte now and then.
-const WHOLE: Duration = Duration::from_secs(120);
+/// How long one answer may take in all, for an agent that says a byte now and then; and one that carries a command's
+/// output, which an emulated guest hands over at 200 KiB a second.
+const WHOLE: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(600));
 /// The pause before the first look whether it is our turn, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 /// How much is read at a time.
@@ -30,14 +31,16 @@ pub struct Session<'door> {
     channel: Channel,
     reader: Reader,
     ready: VecDeque<Reply>,
-    /// When all is over, whatever is heard.
+    /// When the caller's time is over.
+    deadline: Option<Instant>,
+    /// When the answer's time is over.
     end: Option<Instant>,
     /// How long silence may last.
     quiet: Duration,
 }
 
 impl<'door> Session<'door> {
-    /// Waits for its turn, and begins. Takes no longer than `limit` in all, and no longer than is good for an exchange.
+    /// Waits for its turn, and begins. The whole exchange takes no longer than `limit`.
     ///
     /// # Errors
     /// There is no agent, or it does not begin.
@@ -55,9 +58,15 @@ impl<'door> Session<'door> {
             }
         };
         let id = door.draw()?;
-        let end = began.checked_add(limit.unwrap_or(TURN + WHOLE).min(TURN + WHOLE));
-        let mut session =
-            Self { door, channel, reader: Reader::new(id), ready: VecDeque::new(), end, quiet: left(QUIET) };
+        let mut session = Self {
+            door,
+            channel,
+            reader: Reader::new(id),
+            ready: VecDeque::new(),
+            deadline: limit.and_then(|limit| began.checked_add(limit)),
+            end: Instant::now().checked_add(WHOLE.0),
+            quiet: left(QUIET),
+        };
         let sync = Request::Sync(id);
         session.tell(&sync)?;
         match session.hear(sync.name())? {
@@ -72,7 +81,9 @@ impl<'door> Session<'door> {
     /// # Errors
     /// It refuses, talks nonsense, or lets the time pass.
     pub fn ask(&mut self, request: &Request, longest: usize) -> Result<Value, AgentError> {
-        self.reader.allow(longest.max(LINE_LIMIT));
+        self.reader.allow(longest);
+        let whole = if longest > LINE_LIMIT { WHOLE.1 } else { WHOLE.0 };
+        self.end = Instant::now().checked_add(whole);
         self.tell(request)?;
         let asked = request.name();
         match self.hear(asked)? {
@@ -141,7 +152,8 @@ impl<'door> Session<'door> {
     }
 
     fn left(&self, asked: &'static str) -> Result<Duration, AgentError> {
-        let left = self.end.map_or(WHOLE, |end| end.saturating_duration_since(Instant::now()));
+        let ends = self.end.into_iter().chain(self.deadline).min();
+        let left = ends.map_or(WHOLE.0, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() { Err(self.silent(asked)) } else { Ok(left) }
     }
 

@@ -7,6 +7,9 @@ use super::{LINE_LIMIT, STALE_LIMIT, SyncId};
 /// The byte before the answer to a synchronisation.
 const MARK: u8 = 0xff;
 
+/// The answer to a synchronisation is no longer.
+const ANSWER: usize = 4096;
+
 /// So much of what makes no sense is shown.
 const EXCERPT: usize = 120;
 
@@ -104,8 +107,10 @@ impl Reader {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        for byte in bytes {
-            match self.take(*byte) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let step = if self.synced { self.read_line(&mut rest) } else { self.seek(&mut rest) };
+            match step {
                 Ok(reply) => replies.extend(reply),
                 Err(error) => {
                     self.failed = Some(error.clone());
@@ -117,48 +122,68 @@ impl Reader {
         Ok(replies)
     }
 
-    fn take(&mut self, byte: u8) -> Result<Option<Reply>, ReadError> {
-        if !self.synced {
-            self.stale += 1;
-            if self.stale > self.stale_limit {
-                return Err(ReadError::Flood { limit: self.stale_limit });
-            }
-            return Ok(self.seek(byte).then_some(Reply::Synced));
+    /// Takes bytes up to the end of a line.
+    fn read_line(&mut self, rest: &mut &[u8]) -> Result<Option<Reply>, ReadError> {
+        let (piece, ended) = cut(rest, b'\n');
+        if self.line.len().saturating_add(piece.len()) > self.limit {
+            return Err(ReadError::TooLong { limit: self.limit });
         }
-        if byte != b'\n' {
-            if self.line.len() >= self.limit {
-                return Err(ReadError::TooLong { limit: self.limit });
-            }
-            self.line.push(byte);
+        self.line.extend_from_slice(piece);
+        if !ended {
             return Ok(None);
         }
         let line = std::mem::take(&mut self.line);
-        if line.trim_ascii().is_empty() {
-            return Ok(None);
-        }
-        understand(&line).map(Some)
+        if line.trim_ascii().is_empty() { Ok(None) } else { understand(&line).map(Some) }
     }
 
-    /// Looks for the answer to the synchronisation, and says whether it is whole now.
-    fn seek(&mut self, byte: u8) -> bool {
-        match byte {
-            MARK => {
-                self.marked = true;
-                self.line.clear();
-            }
-            b'\n' => {
-                let line = std::mem::take(&mut self.line);
-                let marked = std::mem::take(&mut self.marked);
-                let number = serde_json::from_slice::<Map<String, Value>>(&line).ok();
-                let number = number.and_then(|object| object.get("return")?.as_u64());
-                self.synced = marked && number == Some(self.id.number());
-                return self.synced;
-            }
-            // The answer is short: what is longer is none.
-            byte if self.marked && self.line.len() < LINE_LIMIT => self.line.push(byte),
-            _ => {}
+    /// Takes bytes up to what may be the answer to the synchronisation, or up to its end.
+    fn seek(&mut self, rest: &mut &[u8]) -> Result<Option<Reply>, ReadError> {
+        let before = rest.len();
+        let (piece, ended) = cut(rest, if self.marked { b'\n' } else { MARK });
+        self.stale = self.stale.saturating_add(before.saturating_sub(rest.len()));
+        if self.stale > self.stale_limit {
+            return Err(ReadError::Flood { limit: self.stale_limit });
         }
-        false
+        if !self.marked {
+            self.marked = ended;
+            return Ok(None);
+        }
+        // Another mark begins anew.
+        let (fresh, piece) = match piece.iter().rposition(|byte| *byte == MARK) {
+            Some(at) => (true, piece.get(at + 1..).unwrap_or_default()),
+            None => (false, piece),
+        };
+        if fresh {
+            self.line.clear();
+        }
+        // The answer is short: what is longer is none.
+        if self.line.len() <= ANSWER {
+            self.line.extend_from_slice(piece);
+        }
+        if !ended {
+            return Ok(None);
+        }
+        self.marked = false;
+        let line = std::mem::take(&mut self.line);
+        let number = serde_json::from_slice::<Map<String, Value>>(&line).ok();
+        let number = number.and_then(|object| object.get("return")?.as_u64());
+        self.synced = line.len() <= ANSWER && number == Some(self.id.number());
+        Ok(self.synced.then_some(Reply::Synced))
+    }
+}
+
+/// Cuts off the bytes before `end`, and `end` itself where it is there.
+fn cut<'b>(rest: &mut &'b [u8], end: u8) -> (&'b [u8], bool) {
+    let all = *rest;
+    match all.iter().position(|byte| *byte == end) {
+        Some(at) => {
+            *rest = all.get(at + 1..).unwrap_or_default();
+            (all.get(..at).unwrap_or_default(), true)
+        }
+        None => {
+            *rest = &[];
+            (all, false)
+        }
     }
 }
 
