@@ -140,6 +140,7 @@ codes! {
     SupervisorDied "supervisor.died" => Internal, "The supervisor ended before it could report";
     HomeUnusable "home.unusable" => Failed, "selfsame's own folder cannot be used";
     ConfigInvalid "config.invalid" => Failed, "A configuration file cannot be used";
+    SetupFailed "setup.failed" => Failed, "What selfsame puts on this computer could not be changed";
     FileFailed "file.failed" => Failed, "A file cannot be read or written";
     FileExists "file.exists" => Already, "The file exists";
     InternalFault "internal.fault" => Internal, "A fault in selfsame itself";

@@ -137,6 +137,12 @@ pub struct Spec {
     /// It is not deleted before this is lifted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protected: bool,
+    /// It is started when its user's session begins, where that was set up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub autostart: bool,
+    /// It was made for one run, and is deleted at its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
     /// How it boots.
     #[serde(default)]
     pub boot: Boot,
@@ -172,6 +178,8 @@ impl Default for Spec {
             mac_address: None,
             machine: None,
             protected: false,
+            autostart: false,
+            ephemeral: false,
             boot: Boot::default(),
             disks: None,
             iso: None,
@@ -331,7 +339,7 @@ mod tests {
     #[test]
     fn a_mistake_is_named_with_its_place() {
         let at = |text: &str| Spec::read(text).unwrap_err().to_string();
-        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `cpus`, `memory`, `mac_address`, `machine`, `protected`, `boot`, `disks`, `iso`, `login`, `origin`");
+        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `cpus`, `memory`, `mac_address`, `machine`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `login`, `origin`");
         insta::assert_snapshot!(at("schema = 1\ncpus = 0"), @"`cpus` is 0; it must be 1 to 256");
         insta::assert_snapshot!(at("schema = 2"), @"its schema is 2; this selfsame knows 1");
         insta::assert_snapshot!(at("schema = 1\nmemory = \"100\""), @"`memory` is 100; it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes");

@@ -20,7 +20,7 @@ use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK,
 use crate::context::Context;
 use crate::files::{CopyMethod, FileError, copy_new};
 use crate::lock::FolderLock;
-use crate::store::{IdentityRow, NewEvent};
+use crate::store::{IdentityRow, NewEvent, Store};
 use crate::time::Time;
 
 const BEGUN: &str = ".selfsame-new-";
@@ -83,6 +83,8 @@ pub struct NewVm {
     pub disk: DiskSource,
     /// An optical disc in the drive, by its absolute path.
     pub iso: Option<PathBuf>,
+    /// Whether it is made for one run, and deleted at its end. Its identity is not kept in the library then.
+    pub ephemeral: bool,
 }
 
 /// What was made.
@@ -186,17 +188,9 @@ pub fn create(context: &Context, new: &NewVm, now: Time) -> Result<Created, Repo
     sync_folder(parent)?;
     let digest = new.identity.digest().to_string();
     store.vms().forget(&folder)?;
-    store.identities().upsert_seen(&IdentityRow {
-        digest: digest.clone(),
-        kind: new.identity.kind().text().to_owned(),
-        canonical: new.identity.canonical(),
-        raw: new.identifier.clone(),
-        label: None,
-        notes: String::new(),
-        origin: new.origin.split(':').next().unwrap_or("create").to_owned(),
-        origin_detail: Some(format!("create {}", new.name)),
-        first_seen: now,
-    })?;
+    if !new.ephemeral {
+        remember(&store, new, &digest, now)?;
+    }
     super::index::refresh(context, &store, parent, now)?;
     let twins = store.vms().by_digest(&digest)?;
     let twins =
@@ -211,6 +205,22 @@ pub fn create(context: &Context, new: &NewVm, now: Time) -> Result<Created, Repo
         data: serde_json::json!({ "identity": new.identity.canonical(), "origin": new.origin }),
     })?;
     Ok(Created { folder, copied, twins })
+}
+
+/// Puts the identity into the library.
+fn remember(store: &Store, new: &NewVm, digest: &str, now: Time) -> Result<(), Report> {
+    store.identities().upsert_seen(&IdentityRow {
+        digest: digest.to_owned(),
+        kind: new.identity.kind().text().to_owned(),
+        canonical: new.identity.canonical(),
+        raw: new.identifier.clone(),
+        label: None,
+        notes: String::new(),
+        origin: new.origin.split(':').next().unwrap_or("create").to_owned(),
+        origin_detail: Some(format!("create {}", new.name)),
+        first_seen: now,
+    })?;
+    Ok(())
 }
 
 /// Makes the hidden folder and locks it.
@@ -299,6 +309,8 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         mac_address: Some(new.mac_address),
         machine: None,
         protected: false,
+        autostart: false,
+        ephemeral: new.ephemeral,
         boot,
         disks: Some(
             disk.into_iter()

@@ -93,6 +93,9 @@ pub struct RunRecord {
     /// What a saved state of it would be made with; `None` when an older selfsame started it.
     #[serde(default)]
     pub made: Option<Made>,
+    /// Whether the VM is deleted when this run has ended.
+    #[serde(default)]
+    pub ephemeral: bool,
     /// How it ended, where the store could not be told.
     pub ended: Option<(Cause, String)>,
 }

@@ -79,6 +79,7 @@ impl Hold {
             accelerator_reason: words.accelerator_reason,
             machine: words.machine,
             made: Some(made),
+            ephemeral: bundle.spec.ephemeral,
             ended: None,
         };
         let Started { mut guest, report, record, mut is_paused } =

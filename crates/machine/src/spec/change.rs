@@ -24,6 +24,8 @@ pub struct Change {
     pub machine: Option<String>,
     /// Whether the VM is kept from being deleted.
     pub protected: Option<bool>,
+    /// Whether it is started when its user's session begins.
+    pub autostart: Option<bool>,
 }
 
 /// Why a text cannot be changed.
@@ -53,6 +55,7 @@ impl Change {
         changed.mac_address = self.mac_address.unwrap_or(spec.mac_address);
         changed.machine = self.machine.clone().or(changed.machine);
         changed.protected = self.protected.unwrap_or(spec.protected);
+        changed.autostart = self.autostart.unwrap_or(spec.autostart);
         changed
     }
 
@@ -80,6 +83,11 @@ impl Change {
                 "protected",
                 meant.protected != before.protected,
                 meant.protected.then(|| "true".to_owned()),
+            ),
+            differing(
+                "autostart",
+                meant.autostart != before.autostart,
+                meant.autostart.then(|| "true".to_owned()),
             ),
         ];
         let mut edited = text.to_owned();

@@ -123,6 +123,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         boot,
         disk,
         iso: arguments.iso,
+        ephemeral: false,
     };
     let created = create(context, &new, Time::now())?;
     let predicted = identity.predictions();

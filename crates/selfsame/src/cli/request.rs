@@ -297,6 +297,7 @@ pub(super) fn reach(context: &Context, folder: &Path, names: RunNames) -> Result
         mission: Mission::AdoptOnly,
         accelerator: None,
         overrides: Overrides::default(),
+        tethered: false,
     };
     match launch(context, &options, supervise::arguments(&options, None)) {
         Ok(_) => {}

@@ -7,7 +7,7 @@ use selfsame_host::bundle::Bundle;
 use selfsame_host::context::Context;
 use selfsame_host::library::find;
 use selfsame_host::store::EventFilter;
-use selfsame_host::supervisor::{RunNames, RunRecord};
+use selfsame_host::supervisor::{Launched, RunNames, RunRecord};
 use selfsame_machine::code::Exit;
 use selfsame_machine::problem::{Hint, Report};
 
@@ -53,7 +53,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     } else {
         arguments.start.with(folder, None, Vec::new())
     };
-    let (status, notes) = run::start(context, &start).map_err(|mut report| {
+    let Launched { status, notes, tether: _ } = run::start(context, &start).map_err(|mut report| {
         if stopped.has_ended() {
             report.hints.push(Hint::run(
                 "it was stopped and does not run; start it",

@@ -13,7 +13,7 @@ use selfsame_host::library::find;
 use selfsame_host::lock::FolderLock;
 use selfsame_host::qemu::accelerator;
 use selfsame_host::supervisor::{
-    Client, Ended, Mission, Options, Outcome as Started, PATIENCE, RunNames, Status, SupervisorError, launch,
+    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch,
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 /// The same as `run -d`
 ///
 /// Example: selfsame start web1
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct StartArguments {
     /// The VM: its name, or a path
     #[arg(value_name = "NAME")]
@@ -59,9 +59,17 @@ pub(super) struct StartArguments {
     /// Start although the identifier is not that of the last good start; it is written down
     #[arg(long)]
     accept_identity: bool,
+    /// End the guest with this command.
+    #[arg(skip)]
+    tethered: bool,
 }
 
 impl StartArguments {
+    /// A plain start of the VM in this folder.
+    pub(super) fn of(folder: PathBuf) -> Self {
+        Self { vm: folder.into(), ..Self::default() }
+    }
+
     pub(super) fn detached(self) -> Arguments {
         Arguments { detach: true, start: self }
     }
@@ -108,7 +116,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let folder = find(context, &arguments.start.vm)?;
     let (name, names) = (context.named(&folder), names(&folder)?);
     let console = Console::after_now(&folder);
-    let (status, notes) = start(context, &arguments.start)?;
+    let Launched { status, notes, tether: _ } = start(context, &arguments.start)?;
     for text in notes {
         note(&format!("note: {text}"));
     }
@@ -134,10 +142,7 @@ pub(super) fn up(name: &Named, status: &Status) -> String {
 }
 
 /// Starts a VM, or takes it over, and comes back when it is up: with its state, and what people should know.
-pub(super) fn start(
-    context: &Context,
-    arguments: &StartArguments,
-) -> Result<(Box<Status>, Vec<String>), Report> {
+pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Launched, Report> {
     let folder = find(context, &arguments.vm)?;
     let name = context.named(&folder);
     // Asked before a process is started for it: the common way to find that it runs already.
@@ -151,11 +156,9 @@ pub(super) fn start(
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
+        tethered: arguments.tethered,
     };
-    match launch(context, &options, supervise::arguments(&options, arguments.accel))? {
-        Started::Up { status, notes } => Ok((status, notes)),
-        Started::Failed(report) => Err(report),
-    }
+    launch(context, &options, supervise::arguments(&options, arguments.accel))
 }
 
 pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {

@@ -46,6 +46,9 @@ pub(super) struct Arguments {
     /// Whether `delete` refuses it; the same as `protect`
     #[arg(long, value_enum, value_name = "WHETHER", group = "values")]
     protect: Option<Switch>,
+    /// Whether it is started when your session begins, see `selfsame setup`
+    #[arg(long, value_enum, value_name = "WHETHER", group = "values")]
+    autostart: Option<Switch>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -69,6 +72,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         mac_address: arguments.mac_address.map(|choice| choice.0),
         machine: None,
         protected: arguments.protect.map(|switch| switch == Switch::On),
+        autostart: arguments.autostart.map(|switch| switch == Switch::On),
     };
     let folder = find(context, &arguments.vm)?;
     let told = make(context, &folder, &change, arguments.label.as_deref())?;

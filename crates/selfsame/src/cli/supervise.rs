@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     despite: Vec<PathBuf>,
     #[arg(long)]
     accept_identity: bool,
+    /// End the guest when standard input is closed
+    #[arg(long)]
+    tethered: bool,
 }
 
 /// How this program is told to be the supervisor with these options. Others know supervisors by this form: see
@@ -52,6 +55,9 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
     if options.overrides.accept_identity {
         arguments.push("--accept-identity".into());
     }
+    if options.tethered {
+        arguments.push("--tethered".into());
+    }
     arguments.extend(["--".into(), (&options.folder).into()]);
     arguments
 }
@@ -64,6 +70,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         mission,
         accelerator: arguments.accel.map(Accelerator::request),
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
+        tethered: arguments.tethered,
     };
     selfsame_host::supervisor::supervise(&options, std::io::stdout());
     Ok(Exit::Ok)
@@ -78,7 +85,8 @@ mod tests {
         for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
             let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
             let folder = PathBuf::from("/vms/a b.vm");
-            let options = Options { folder: folder.clone(), mission, accelerator: None, overrides };
+            let options =
+                Options { folder: folder.clone(), mission, accelerator: None, overrides, tethered: true };
             let mut all: Vec<OsString> = vec!["selfsame: a b".into()];
             all.extend(super::arguments(&options, Some(Accelerator::Tcg)));
             assert_eq!(selfsame_host::lock::supervised_folder(&all), Some(folder.as_path()));
