@@ -3,6 +3,7 @@
 //! **Boundary.** `machine` decides, this crate touches files, processes and the clock. Nothing here prints: every failure
 //! is a [`selfsame_machine::problem::Problem`] with its facts in fields.
 
+pub mod agent;
 pub mod backend;
 pub mod bundle;
 pub mod capacity;

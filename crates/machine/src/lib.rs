@@ -5,6 +5,7 @@
 //!
 //! **Boundary.** `host` gives these types their effects; `selfsame` shows them to people. Nothing here prints.
 
+pub mod agent;
 pub mod architecture;
 pub mod backend;
 pub mod code;
@@ -17,4 +18,5 @@ pub mod problem;
 mod quote;
 pub mod report;
 pub mod size;
+pub mod span;
 pub mod spec;

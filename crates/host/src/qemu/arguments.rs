@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use selfsame_machine::spec::Folder;
 use uuid::Uuid;
 
-pub use channels::{Descriptors, REPORT_PORT};
+pub use channels::{AGENT, AGENT_PORT, Descriptors, REPORT_PORT};
 pub use drives::{Disk, DiskFormat};
 pub use folders::Ownership;
 pub use line::PlanError;
@@ -39,6 +39,10 @@ use line::{Line, plain, printable, raw, value};
 const MANUFACTURER: &str = "selfsame";
 /// What every guest sees as its machine's name.
 const PRODUCT: &str = "Virtual Machine";
+
+/// The version of what guests find in their machine beside what is chosen for each. A guest's state can be read only with
+/// the devices that it was written with, so it is raised with each device that is added, removed or moved.
+pub const DEVICES: u32 = 2;
 
 /// The system calls that QEMU gives up: old ones, gaining privileges, starting programs, changing priorities.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";

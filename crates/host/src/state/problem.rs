@@ -20,6 +20,8 @@ pub enum Difference {
     Host,
     /// The machine type.
     Machine,
+    /// The set of devices that this selfsame gives to each guest.
+    Devices,
     /// The address of the network card.
     MacAddress,
     /// To whom the network card leads.
@@ -50,6 +52,7 @@ impl fmt::Display for Difference {
             Self::Folder => "folder",
             Self::Host => "computer",
             Self::Machine => "machine type",
+            Self::Devices => "set of devices",
             Self::MacAddress => "MAC address",
             Self::Network => "network",
             Self::Cpus => "number of processors",
@@ -158,6 +161,9 @@ fn remedy(name: &Named, what: &Difference, saved: &str) -> Hint {
         ),
         Difference::Host => Hint::say("run it on the computer on which it was suspended"),
         Difference::Machine => Hint::say(format!("write `machine = \"{saved}\"` into vm.toml again")),
+        Difference::Devices => {
+            Hint::say("let it go on with the selfsame that suspended it, and shut it down there")
+        }
         Difference::MacAddress => {
             Hint::run("give it that one again", format!("selfsame set --mac-address {saved} {}", name.word))
         }

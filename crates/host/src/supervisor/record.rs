@@ -47,6 +47,18 @@ impl RunNames {
         format!("{}.report", self.0)
     }
 
+    /// The port of the guest's agent.
+    #[must_use]
+    pub fn agent(self) -> String {
+        format!("{}.agent", self.0)
+    }
+
+    /// The lock of whoever talks to the agent.
+    #[must_use]
+    pub fn agent_lock(self) -> String {
+        format!("{}.agent.lock", self.0)
+    }
+
     /// The record.
     #[must_use]
     pub fn record(self) -> String {

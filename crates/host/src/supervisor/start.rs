@@ -108,7 +108,7 @@ impl Hold {
             is_paused = !self.go_on(&mut guest, &mut passage);
         }
         self.write_down(&bundle, &record, &mut passage, options, saved.as_ref());
-        let status = status(&record, false);
+        let status = status(&record, false, false);
         let mut notes = passage.notes.clone();
         if self.place.source() == PlaceSource::Environment {
             notes.push(format!(
@@ -230,6 +230,7 @@ fn made(bundle: &Bundle, words: &Words, network: Network) -> Made {
         accelerator: words.accelerator.clone(),
         qemu: words.version,
         disks: bundle.remembered_files(),
+        devices: words.devices,
     }
 }
 
@@ -243,7 +244,7 @@ fn keep_machine(bundle: &Bundle, machine: &str) -> Result<(), Report> {
 }
 
 /// The state as a record tells it.
-pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
+pub(super) fn status(record: &RunRecord, adopted: bool, agent: bool) -> Status {
     Status {
         phase: String::new(),
         supervisor_pid: std::process::id(),
@@ -256,5 +257,6 @@ pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
         folders: record.folders.clone(),
         started: record.started.clone(),
         network: record.link.clone(),
+        agent,
     }
 }

@@ -136,7 +136,9 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
 
 fn which(command: &str) -> Which {
     match command {
-        "stop" | "kill" | "pause" | "resume" | "restart" | "ssh" | "ip" | "ssh-config" => Which::Live,
+        "stop" | "kill" | "pause" | "resume" | "restart" | "ssh" | "ip" | "ssh-config" | "exec" => {
+            Which::Live
+        }
         "run" | "start" => Which::Startable,
         "delete" | "rename" => Which::Stopped,
         _ => Which::All,
@@ -210,6 +212,9 @@ mod tests {
             ("stop -t 5 web1 ", Wanted::Vms(Which::Live)),
             ("run ", Wanted::Vms(Which::Startable)),
             ("run -d web1 ", Wanted::Nothing),
+            ("exec --env A=b ", Wanted::Vms(Which::Live)),
+            ("exec web1 -- ", Wanted::Nothing),
+            ("exec web1 -- ls ", Wanted::Nothing),
             ("rm ", Wanted::Vms(Which::Stopped)),
             ("--format json get ", Wanted::Vms(Which::All)),
             ("stop -- -odd", Wanted::Vms(Which::Live)),

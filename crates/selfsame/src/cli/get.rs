@@ -130,6 +130,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         if let Some(link) = &status.network {
             lines.push(("network", super::net::told(link)));
         }
+        let listens = if status.agent { "listens" } else { "does not listen" };
+        lines.push(("agent", listens.to_owned()));
         lines.push(("started", status.started.clone()));
     }
     if let Some(summary) = state.suspended() {

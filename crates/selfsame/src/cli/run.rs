@@ -240,7 +240,7 @@ fn ended_before(context: &Context, name: &Named, folder: &Path) -> Outcome {
         return Err(SupervisorError::Died { name: name.clone() }.into());
     };
     let cause = serde_json::from_value(serde_json::Value::String(reason)).unwrap_or(Cause::Unwatched);
-    told(name, &Ended { cause, explanation: detail, last_output: Vec::new() })
+    told(name, &Ended { cause, shutdown_by: None, explanation: detail, last_output: Vec::new() })
 }
 
 /// Says how a VM ended; a failure is a problem.

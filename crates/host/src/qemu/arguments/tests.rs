@@ -27,7 +27,7 @@ fn plan() -> Plan {
         network: Network::Nat,
         mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
         forwards: Vec::new(),
-        descriptors: Descriptors { qmp: 5, report: 6, console: 7 },
+        descriptors: Descriptors { qmp: 5, report: 6, agent: 8, console: 7 },
         paused: false,
         incoming: false,
     }

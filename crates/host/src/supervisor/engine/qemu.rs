@@ -94,6 +94,7 @@ impl Prepared {
             accelerator_reason: self.choice.reason.to_string(),
             machine: self.machine.clone(),
             version: Some(self.installation.version),
+            devices: arguments::DEVICES,
         }
     }
 
@@ -149,9 +150,12 @@ impl Prepared {
         let said_before = log.metadata().map_or(0, |metadata| metadata.len());
         let monitor = hold.sockets.listen(&hold.names.monitor()).map_err(run_failed(&run))?;
         let report = hold.sockets.listen(&hold.names.report()).map_err(run_failed(&run))?;
+        let agent = hold.sockets.listen(&hold.names.agent()).map_err(run_failed(&run))?;
+        std::fs::write(run.join(hold.names.agent_lock()), b"").map_err(run_failed(&run))?;
         let descriptors = Descriptors {
             qmp: monitor.as_raw_fd(),
             report: report.as_raw_fd(),
+            agent: agent.as_raw_fd(),
             console: console.as_raw_fd(),
         };
         let accelerated = self.choice.accelerator != Accelerator::Tcg;
@@ -159,13 +163,15 @@ impl Prepared {
         let connection = self.connection.clone();
         let name = hold.context.named(&bundle.folder);
         let arguments = self.plan(bundle, descriptors, paused, saved.is_some()).arguments()?;
-        let own: [BorrowedFd<'_>; 3] = [monitor.as_fd(), report.as_fd(), console.as_fd()];
+        let own = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd()];
         let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
         record.write(&run, hold.names).map_err(run_failed(&run))?;
         let mut child =
             crate::qemu::process::spawn(&binary, &arguments, &passage.locked_folder(), &log, &inherited)
                 // What was written down of a start that never was would make the VM look like an orphan.
                 .inspect_err(|_| drop(std::fs::remove_file(run.join(hold.names.record()))))?;
+        // From here on QEMU alone listens for those who talk to the agent.
+        drop(agent);
         let id = ProcessId::of(child.id());
         record.qemu = id;
         let up = id.ok_or_else(QmpError::gone).and_then(|id| {
@@ -193,6 +199,7 @@ impl Prepared {
                 drop(record.write(&run, hold.names));
                 let report = connect_report(hold, report);
                 let mut guest = Qemu::started(id, handle, child, monitor);
+                guest.reach_agent(hold.agent(&bundle.folder));
                 if let Some(saved) = saved {
                     restore(&mut guest, saved).map_err(|failure| {
                         drop(std::fs::remove_file(run.join(hold.names.record())));

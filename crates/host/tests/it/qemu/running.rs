@@ -73,6 +73,7 @@ impl Running {
         let name = |name: &str| folder.path().join(name);
         let monitor = UnixListener::bind(name("monitor")).unwrap();
         let report = UnixListener::bind(name("report")).unwrap();
+        let agent = UnixListener::bind(name("agent")).unwrap();
         let append = |name: PathBuf| OpenOptions::new().append(true).create(true).open(name).unwrap();
         let (console, log) = (append(name("console")), append(name("log")));
         let mut plan = Plan {
@@ -96,6 +97,7 @@ impl Running {
             descriptors: Descriptors {
                 qmp: monitor.as_raw_fd(),
                 report: report.as_raw_fd(),
+                agent: agent.as_raw_fd(),
                 console: console.as_raw_fd(),
             },
             paused: true,
@@ -103,7 +105,7 @@ impl Running {
         };
         change(&mut plan);
         let arguments: Vec<OsString> = plan.arguments().unwrap();
-        let inherit = [monitor.as_fd(), report.as_fd(), console.as_fd()];
+        let inherit = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd()];
         let alone = starting();
         let child = process::spawn(&installation.binary, &arguments, folder.path(), &log, &inherit).unwrap();
         drop(alone);
