@@ -19,6 +19,7 @@ pub mod lock;
 pub mod process;
 pub mod qemu;
 pub mod quota;
+pub mod reach;
 pub mod setup;
 pub mod socket;
 pub mod state;

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod layout;
 pub mod lifecycle;
 pub mod name;
+pub mod network;
 pub mod problem;
 mod quote;
 pub mod report;

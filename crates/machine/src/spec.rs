@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
 use crate::identity::MacAddress;
+use crate::network::{self, Forward, Network, WishError};
 use crate::size::Bytes;
 
 mod change;
@@ -137,6 +138,12 @@ pub struct Spec {
     /// The address of the network card; without it one is derived from the identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<MacAddress>,
+    /// To whom its network card leads.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
+    /// Ports of the host that lead into it.
+    #[serde(default, with = "network::texts", skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Forward>,
     /// The versioned machine type that the guest was first started with, such as `pc-q35-7.2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
@@ -169,6 +176,10 @@ pub struct Spec {
     pub origin: Option<Origin>,
 }
 
+fn is_default(network: &Network) -> bool {
+    *network == Network::default()
+}
+
 const fn default_cpus() -> u32 {
     2
 }
@@ -186,6 +197,8 @@ impl Default for Spec {
             cpus: default_cpus(),
             memory: default_memory(),
             mac_address: None,
+            network: Network::default(),
+            ports: Vec::new(),
             machine: None,
             protected: false,
             autostart: false,
@@ -229,6 +242,9 @@ pub enum SpecError {
         /// What it may be, a clause.
         rule: &'static str,
     },
+    /// The ports cannot be together.
+    #[error("`ports` cannot be so")]
+    Ports(#[source] WishError),
 }
 
 impl Spec {
@@ -290,6 +306,7 @@ impl Spec {
                 "it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes",
             );
         }
+        network::check(&self.ports).map_err(SpecError::Ports)?;
         if self.machine.as_deref().is_some_and(|name| !is_machine_name(name)) {
             return out("machine", format!("{:?}", self.machine), "it must be a name such as `pc-q35-7.2`");
         }
@@ -352,6 +369,8 @@ mod tests {
             guest: Some(Guest::Linux),
             cpus: 4,
             mac_address: Some("06:e8:a3:b0:23:b4".parse().unwrap()),
+            network: Network::Isolated,
+            ports: vec!["8080:80".parse().unwrap(), "0.0.0.0:5353:53/udp".parse().unwrap()],
             machine: Some("pc-q35-7.2".into()),
             boot: Boot::Kernel {
                 kernel: "Kernel".into(),
@@ -379,6 +398,8 @@ mod tests {
         cpus = 4
         memory = "2GiB"
         mac_address = "06:e8:a3:b0:23:b4"
+        network = "isolated"
+        ports = ["8080:80", "0.0.0.0:5353:53/udp"]
         machine = "pc-q35-7.2"
         iso = "/x.iso"
 
@@ -429,11 +450,14 @@ mod tests {
     #[test]
     fn a_mistake_is_named_with_its_place() {
         let at = |text: &str| Spec::read(text).unwrap_err().to_string();
-        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `architecture`, `cpus`, `memory`, `mac_address`, `machine`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `folders`, `login`, `origin`");
+        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `architecture`, `cpus`, `memory`, `mac_address`, `network`, `ports`, `machine`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `folders`, `login`, `origin`");
         insta::assert_snapshot!(at("schema = 1\ncpus = 0"), @"`cpus` is 0; it must be 1 to 256");
         insta::assert_snapshot!(at("schema = 2"), @"its schema is 2; this selfsame knows 1");
         insta::assert_snapshot!(at("schema = 1\nmemory = \"100\""), @"`memory` is 100; it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes");
         insta::assert_snapshot!(at("schema = 1\nmemory = \"x\""), @r#"line 2, column 10: "x" is no size: a whole number and KiB, MiB, GiB or TiB are, like 4GiB"#);
+        insta::assert_snapshot!(at("schema = 1\nports = [\"80\"]"), @r#"line 2, column 9: "80" leads no port into a guest: `[ADDRESS:]HOST:GUEST[/udp]` is, like 8080:80"#);
+        insta::assert_snapshot!(at("schema = 1\nports = [\"80:1\", \"80:2\"]"), @"`ports` cannot be so");
+        insta::assert_snapshot!(at("schema = 1\nnetwork = \"bridge\""), @"line 2, column 11: unknown variant `bridge`, expected one of `nat`, `isolated`, `none`");
         insta::assert_snapshot!(at("schema = ["), @"line 1, column 11: unclosed array, expected `]`");
     }
 }

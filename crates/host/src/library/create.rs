@@ -13,6 +13,7 @@ use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Identity, Kind, MacAddress};
 use selfsame_machine::name::VmName;
+use selfsame_machine::network::{Forward, Network};
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::{Boot, Disk, DiskFormat, Folder, Guest, Origin, SCHEMA, Spec};
@@ -80,6 +81,10 @@ pub struct NewVm {
     pub memory: Bytes,
     /// The network card's address.
     pub mac_address: MacAddress,
+    /// To whom that leads.
+    pub network: Network,
+    /// Ports of the host that lead into it.
+    pub ports: Vec<Forward>,
     /// How it boots.
     pub boot: NewBoot,
     /// Its disk.
@@ -313,6 +318,8 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         cpus: new.cpus,
         memory: new.memory,
         mac_address: Some(new.mac_address),
+        network: new.network,
+        ports: new.ports.clone(),
         machine: None,
         protected: false,
         autostart: false,

@@ -28,7 +28,8 @@ pub use channels::{Descriptors, REPORT_PORT};
 pub use drives::{Disk, DiskFormat};
 pub use folders::Ownership;
 pub use line::PlanError;
-pub use network::{Forward, Transport};
+pub use network::{CARD, hostfwd};
+use selfsame_machine::network::{Forward, Network};
 
 use super::accelerator::Accelerator;
 use super::architecture::{Architecture, Hardware};
@@ -73,9 +74,11 @@ pub struct Plan {
     pub folders: Vec<Folder>,
     /// What becomes of owners and modes in them.
     pub ownership: Ownership,
-    /// One network card for each MAC address, in canonical text, all in QEMU's user network.
+    /// To whom the network cards lead; all are in QEMU's user network.
+    pub network: Network,
+    /// One network card for each MAC address, in canonical text, where there is a network.
     pub mac_addresses: Vec<String>,
-    /// Ports of the host that lead to the first card.
+    /// Ports of the host that lead to the first card. None is 0: which one is free is found out later.
     pub forwards: Vec<Forward>,
     /// What QEMU inherits.
     pub descriptors: Descriptors,

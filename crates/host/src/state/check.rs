@@ -145,6 +145,7 @@ fn difference(saved: &Made, now: &Made) -> Option<(Difference, String, String)> 
         (Difference::Folder, saved.folder.clone(), now.folder.clone()),
         (Difference::Machine, saved.machine.clone(), now.machine.clone()),
         (Difference::MacAddress, saved.mac_address.clone(), now.mac_address.clone()),
+        (Difference::Network, saved.network.to_string(), now.network.to_string()),
         (Difference::Cpus, saved.cpus.to_string(), now.cpus.to_string()),
         (Difference::Memory, memory(saved.memory), memory(now.memory)),
         (Difference::Accelerator, saved.accelerator.clone(), now.accelerator.clone()),

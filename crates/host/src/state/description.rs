@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use selfsame_machine::network::Network;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +30,9 @@ pub struct Made {
     pub machine: String,
     /// The address of its network card: the guest keeps the one it had, so that is the one to be claimed for it.
     pub mac_address: String,
+    /// To whom that leads: a guest that reached nobody must not wake up with the world before it.
+    #[serde(default)]
+    pub network: Network,
     /// Processors.
     pub cpus: u32,
     /// Memory in bytes.

@@ -22,6 +22,8 @@ pub enum Difference {
     Machine,
     /// The address of the network card.
     MacAddress,
+    /// To whom the network card leads.
+    Network,
     /// The number of processors.
     Cpus,
     /// The size of the memory.
@@ -49,6 +51,7 @@ impl fmt::Display for Difference {
             Self::Host => "computer",
             Self::Machine => "machine type",
             Self::MacAddress => "MAC address",
+            Self::Network => "network",
             Self::Cpus => "number of processors",
             Self::Memory => "memory",
             Self::Accelerator => "accelerator",
@@ -157,6 +160,9 @@ fn remedy(name: &Named, what: &Difference, saved: &str) -> Hint {
         Difference::Machine => Hint::say(format!("write `machine = \"{saved}\"` into vm.toml again")),
         Difference::MacAddress => {
             Hint::run("give it that one again", format!("selfsame set --mac-address {saved} {}", name.word))
+        }
+        Difference::Network => {
+            Hint::run("run it with that one", format!("selfsame run --net {saved} {}", name.word))
         }
         Difference::Cpus => Hint::say(format!("write `cpus = {saved}` into vm.toml again")),
         Difference::Memory => Hint::say(format!("write `memory = \"{saved}\"` into vm.toml again")),

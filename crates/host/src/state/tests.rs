@@ -18,6 +18,7 @@ fn made() -> Made {
         host: Some("50d0".to_owned()),
         machine: "pc-q35-7.2".to_owned(),
         mac_address: "06:e8:a3:b0:23:b4".to_owned(),
+        network: selfsame_machine::network::Network::Nat,
         cpus: 2,
         memory: 256 << 20,
         accelerator: "tcg".to_owned(),

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Folder;
 
@@ -42,6 +43,8 @@ pub struct Options {
     pub accelerator: Option<accelerator::Request>,
     /// Folders of the host for this run alone, resolved.
     pub folders: Vec<Folder>,
+    /// How the guest is to be connected, as far as not `vm.toml` says so.
+    pub wish: Wish,
     /// What the start may pass over.
     pub overrides: crate::gate::Overrides,
     /// Whether the guest ends with the command that starts it.

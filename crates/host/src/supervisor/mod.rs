@@ -37,7 +37,7 @@ mod tether;
 pub use client::{Client, ClientError, PATIENCE};
 pub use launch::{Launched, Mission, Options, launch};
 pub use problem::SupervisorError;
-pub use protocol::{Call, Ended, Greeting, Outcome, PROTOCOL, Reply, Status, Want};
+pub use protocol::{Call, Ended, Greeting, Link, Outcome, PROTOCOL, Reply, Status, Want};
 pub use record::{RunNames, RunRecord};
 pub use tether::Tether;
 

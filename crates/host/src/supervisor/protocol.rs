@@ -5,6 +5,7 @@
 //! and may be older than the command that talks to it.
 
 use selfsame_machine::lifecycle::{Answer, Cause, Request};
+use selfsame_machine::network::{Forward, Network};
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Folder;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,20 @@ pub struct Status {
     pub folders: Vec<Folder>,
     /// When the guest was started, RFC 3339.
     pub started: String,
+    /// How it is connected; `None` where an older selfsame started it.
+    #[serde(default)]
+    pub network: Option<Link>,
+}
+
+/// How a running guest is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// To whom its card leads.
+    pub network: Network,
+    /// The ports of the host that lead into it as `vm.toml` or the start said, with the numbers that they have.
+    pub forwards: Vec<Forward>,
+    /// The port that leads to its sshd, where one was free.
+    pub login: Option<Forward>,
 }
 
 /// How a VM ended.

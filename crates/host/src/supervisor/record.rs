@@ -11,9 +11,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use selfsame_machine::lifecycle::Cause;
+use selfsame_machine::network::Wish;
 use selfsame_machine::spec::Folder;
 use serde::{Deserialize, Serialize};
 
+use super::protocol::Link;
 use crate::files::read_bounded;
 use crate::lock::FolderKey;
 use crate::process::ProcessId;
@@ -91,6 +93,12 @@ pub struct RunRecord {
     /// Whether the VM is deleted when this run has ended.
     #[serde(default)]
     pub ephemeral: bool,
+    /// How the guest is connected; `None` when an older selfsame started it.
+    #[serde(default)]
+    pub link: Option<Link>,
+    /// What the start said of that: it holds for this run.
+    #[serde(default)]
+    pub wish: Wish,
     /// How it ended, where the store could not be told.
     pub ended: Option<(Cause, String)>,
 }

@@ -11,6 +11,8 @@ mod hardware_model;
 mod identity_argument;
 #[path = "../../../../fuzz/bodies/identity_blob.rs"]
 mod identity_blob;
+#[path = "../../../../fuzz/bodies/network.rs"]
+mod network;
 #[path = "../../../../fuzz/bodies/vm_name_and_size.rs"]
 mod vm_name_and_size;
 #[path = "../../../../fuzz/bodies/vm_toml.rs"]
@@ -60,6 +62,11 @@ fn vm_toml_holds() {
 #[test]
 fn guest_report_holds() {
     replay("guest_report", guest_report::check);
+}
+
+#[test]
+fn network_holds() {
+    replay("network", network::check);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) fn run(arguments: &Arguments, mut command: Command) -> Outcome {
         Wanted::Files => vec![":files".to_owned()],
         Wanted::Vms(which) => vms(which, &words),
         Wanted::Identities => labels().into_iter().chain(vms(Which::All, &[])).collect(),
+        // Files are what a shell completes best, so that is offered once something is typed that is no VM's beginning.
+        Wanted::Copied => copied(&words),
         Wanted::Nothing => Vec::new(),
     };
     // A line is a candidate: what holds a line end is none.
@@ -45,6 +47,8 @@ enum Wanted {
     Files,
     Vms(Which),
     Identities,
+    /// A file, or `NAME:` of a running VM and a file in it.
+    Copied,
     Nothing,
 }
 
@@ -122,6 +126,7 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
     match (argument.get_id().as_str(), prefix) {
         ("vm" | "vms" | "subject", "") => Wanted::Vms(which(command.get_name())),
         ("identity" | "argument", "") => Wanted::Identities,
+        ("source" | "target", "") if command.get_name() == "cp" => Wanted::Copied,
         _ if argument.get_value_hint() == ValueHint::AnyPath || argument.get_id() == "sources" => {
             Wanted::Files
         }
@@ -131,7 +136,7 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
 
 fn which(command: &str) -> Which {
     match command {
-        "stop" | "kill" | "pause" | "resume" | "restart" => Which::Live,
+        "stop" | "kill" | "pause" | "resume" | "restart" | "ssh" | "ip" | "ssh-config" => Which::Live,
         "run" | "start" => Which::Startable,
         "delete" | "rename" => Which::Stopped,
         _ => Which::All,
@@ -154,6 +159,14 @@ fn vms(which: Which, words: &[&OsStr]) -> Vec<String> {
         .map(|vm| vm.word)
         .filter(|word| !named.contains(&OsStr::new(word)))
         .collect()
+}
+
+/// `NAME:` of the running VMs that begin so; where there is none, files.
+fn copied(words: &[&OsStr]) -> Vec<String> {
+    let typed = words.last().map(|word| word.to_string_lossy()).unwrap_or_default();
+    let names = vms(Which::Live, &[]).into_iter().map(|name| format!("{name}:"));
+    let fitting: Vec<String> = names.filter(|name| name.starts_with(typed.as_ref())).collect();
+    if fitting.is_empty() { vec![":files".to_owned()] } else { fitting }
 }
 
 fn labels() -> Vec<String> {
@@ -210,6 +223,13 @@ mod tests {
             ("identity import ", Wanted::Files),
             ("set web1 --cpus ", Wanted::Nothing),
             ("rename web1 ", Wanted::Nothing),
+            ("ssh ", Wanted::Vms(Which::Live)),
+            ("ssh web1 -i ", Wanted::Files),
+            ("ssh web1 -- ", Wanted::Nothing),
+            ("ip ", Wanted::Vms(Which::Live)),
+            ("run -p 80:80 ", Wanted::Vms(Which::Startable)),
+            ("cp -r ", Wanted::Copied),
+            ("cp a ", Wanted::Copied),
         ] {
             assert_eq!(of(line), expected, "{line}");
         }

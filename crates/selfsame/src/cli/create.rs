@@ -11,9 +11,11 @@ use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use selfsame_machine::identity::{Kind, MacAddress};
 use selfsame_machine::name::VmName;
+use selfsame_machine::network::{Forward, Wish};
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::Guest;
 
+use super::net::Net;
 use super::{Global, Outcome, usage_problem};
 use crate::output::{Format, data, json, note};
 
@@ -79,6 +81,12 @@ pub(super) struct Arguments {
     /// The network card's address
     #[arg(long, value_name = "ADDRESS")]
     mac_address: Option<MacAddress>,
+    /// To whom the network card leads
+    #[arg(long, value_enum, default_value = "nat", value_name = "NETWORK")]
+    net: Net,
+    /// A port of the host that leads into the guest, [ADDRESS:]HOST:GUEST[/udp]; HOST may be 0, for any one that is free
+    #[arg(short = 'p', long = "port", value_name = "PORT")]
+    ports: Vec<Forward>,
     /// Make the VM's folder as PATH, not in the home; the VM is then named by that path
     #[arg(long, value_name = "PATH")]
     at: Option<PathBuf>,
@@ -133,6 +141,9 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         (None, true) => DiskSource::None,
         (None, false) => DiskSource::Empty(arguments.disk_size),
     };
+    // A VM without a card may come by one, but whoever names both now has not meant both.
+    let wish = Wish { network: Some(arguments.net.network()), ports: Some(arguments.ports.clone()) };
+    wish.of(arguments.net.network(), &[])?;
     let mac_address = match arguments.mac_address {
         Some(mac) => mac,
         None => fresh_mac()?,
@@ -152,6 +163,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         cpus: arguments.cpus,
         memory: arguments.memory,
         mac_address,
+        network: arguments.net.network(),
+        ports: arguments.ports,
         boot,
         disk,
         folders: folders::asked(&context.home, &arguments.dir)?,

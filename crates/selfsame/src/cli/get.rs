@@ -63,6 +63,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "cpus": bundle.spec.cpus,
             "memory": bundle.spec.memory,
             "mac_address": bundle.mac_address(),
+            "network": bundle.spec.network,
+            "ports": super::net::texts(&bundle.spec.ports),
             "boot": bundle.spec.boot,
             "disks": bundle.disks(),
             "iso": bundle.spec.iso,
@@ -112,6 +114,11 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         let read_only = if folder.read_only { ", read-only" } else { "" };
         ("shared folder", format!("{} ({}{read_only})", folder.path, folder.tag))
     }));
+    if status.is_none() {
+        let ports = super::net::texts(&bundle.spec.ports);
+        let words = std::iter::once(bundle.spec.network.to_string()).chain(ports);
+        lines.push(("network", words.collect::<Vec<_>>().join(", ")));
+    }
     if bundle.spec.protected {
         lines.push(("protected", "from being deleted".to_owned()));
     }
@@ -120,6 +127,9 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         lines.push(("processes", format!("supervisor {}{pid}", status.supervisor_pid)));
         lines.push(("accelerator", format!("{} ({})", status.accelerator, status.accelerator_reason)));
         lines.push(("machine", status.machine.clone()));
+        if let Some(link) = &status.network {
+            lines.push(("network", super::net::told(link)));
+        }
         lines.push(("started", status.started.clone()));
     }
     if let Some(summary) = state.suspended() {

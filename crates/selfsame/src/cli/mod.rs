@@ -7,14 +7,18 @@ mod autostart;
 mod complete;
 mod completion;
 mod config;
+mod cp;
 mod create;
 mod delete;
 mod doctor;
 mod events;
 mod get;
+mod guest;
 mod identity;
+mod ip;
 mod list;
 mod man;
+mod net;
 mod overview;
 mod protect;
 mod quota;
@@ -24,6 +28,8 @@ mod restart;
 mod run;
 mod set;
 mod setup;
+mod ssh;
+mod ssh_config;
 mod supervise;
 mod suspend;
 mod usage;
@@ -74,6 +80,12 @@ Everyday:
   delete      Delete VMs with their disks (also `rm`)
   why         Explain what stands in the way of a start
   events      Show what happened
+
+Into a guest:
+  ssh         Log in to a guest, or run a command in it
+  cp          Copy files into a guest or out of it
+  ip          Show where a guest is reached from here
+  ssh-config  Print a configuration with which ssh and its friends reach a guest
 
 Identity (also `mid`):
   identity    Make, keep, show, import and export machine identifiers
@@ -126,6 +138,10 @@ enum Command {
     Protect(protect::Arguments),
     #[command(visible_alias = "rm")]
     Delete(delete::Arguments),
+    Ssh(ssh::Arguments),
+    Cp(cp::Arguments),
+    Ip(ip::Arguments),
+    SshConfig(ssh_config::Arguments),
     Why(why::Arguments),
     Events(events::Arguments),
     #[command(subcommand, visible_alias = "mid")]
@@ -157,6 +173,9 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return usage::tell(&error),
     };
     let format = arguments.global.format;
+    if let Some(Command::Ssh(ssh)) = &arguments.command {
+        return guest::ended(ssh::run(&arguments.global, ssh), format);
+    }
     let outcome =
         dispatch(arguments).and_then(|exit| if crate::output::is_lost() { Err(lost()) } else { Ok(exit) });
     match outcome {
@@ -193,6 +212,11 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Rename(arguments) => rename::run(&context()?, &global, &arguments),
         Command::Protect(arguments) => protect::run(&context()?, &global, &arguments),
         Command::Delete(arguments) => delete::run(&context()?, &global, &arguments),
+        // What ends with a guest's status was taken out before.
+        Command::Ssh(arguments) => ssh::run(&global, &arguments).map(|_| Exit::Ok),
+        Command::Cp(arguments) => cp::run(&context()?, &global, &arguments),
+        Command::Ip(arguments) => ip::run(&context()?, &global, &arguments),
+        Command::SshConfig(arguments) => ssh_config::run(&context()?, &global, &arguments),
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),
         Command::Identity(command) => identity::run(&context()?, &global, command),

@@ -297,6 +297,7 @@ fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Cli
         mission: Mission::AdoptOnly,
         accelerator: None,
         folders: Vec::new(),
+        wish: selfsame_machine::network::Wish::default(),
         overrides: Overrides::default(),
         tethered: false,
     };

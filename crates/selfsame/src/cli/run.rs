@@ -18,10 +18,11 @@ use selfsame_host::supervisor::{
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
+use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Folder;
 
-use super::{Global, Outcome, supervise};
+use super::{Global, Outcome, net, supervise};
 use crate::output::{Format, data, json, note};
 
 /// Start a VM, or take over one whose supervisor is gone
@@ -34,6 +35,8 @@ use crate::output::{Format, data, json, note};
 /// Example: selfsame run --accel tcg web1
 ///
 /// Example: selfsame run -d --dir ~/src:ro web1
+///
+/// Example: selfsame run -d --net isolated -p 8080:80 web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Come back as soon as the guest runs
@@ -67,6 +70,8 @@ pub(super) struct StartArguments {
     /// Start although the identifier is not that of the last good start; it is written down
     #[arg(long)]
     accept_identity: bool,
+    #[command(flatten)]
+    net: net::RunOptions,
     /// End the guest with this command.
     #[arg(skip)]
     tethered: bool,
@@ -82,27 +87,39 @@ impl StartArguments {
         Arguments { detach: true, start: self }
     }
 
+    pub(super) fn wish(&self) -> Wish {
+        self.net.wish()
+    }
+
     pub(super) fn vm(&self) -> &OsStr {
         &self.vm
     }
 
-    /// The same for the VM in this folder, with what counts where nothing else was said.
-    pub(super) fn with(
-        &self,
-        folder: PathBuf,
-        accelerator: Option<Accelerator>,
-        despite: Vec<PathBuf>,
-        folders: &[Folder],
-    ) -> Self {
-        let mut all = self.despite.clone();
-        all.extend(despite);
+    /// The same for the VM in this folder, with what it ran with where nothing else was said.
+    pub(super) fn after(&self, folder: PathBuf, before: Before) -> Self {
         // A list that is given now is the list.
         let dir = match self.dir.as_slice() {
-            [] => folders.iter().map(|folder| folder.to_string().into()).collect(),
+            [] => before.folders.iter().map(|folder| folder.to_string().into()).collect(),
             given => given.to_vec(),
         };
-        Self { dir, vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
+        Self {
+            vm: folder.into(),
+            accel: self.accel.or(before.accelerator),
+            net: self.net.or(&before.wish),
+            dir,
+            despite: self.despite.iter().cloned().chain(before.despite).collect(),
+            ..self.clone()
+        }
     }
+}
+
+/// How a VM was started, as far as it would not come about by itself again.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) accelerator: Option<Accelerator>,
+    pub(super) wish: Wish,
+    pub(super) folders: Vec<Folder>,
+    pub(super) despite: Vec<PathBuf>,
 }
 
 /// An accelerator by name.
@@ -170,6 +187,7 @@ pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Lau
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
         folders: folders::asked(&context.home, &arguments.dir)?,
+        wish: arguments.net.wish(),
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };

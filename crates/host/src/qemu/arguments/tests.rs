@@ -1,5 +1,4 @@
 use std::ffi::OsStr;
-use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
@@ -25,6 +24,7 @@ fn plan() -> Plan {
         iso: None,
         folders: Vec::new(),
         ownership: Ownership::Own,
+        network: Network::Nat,
         mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
         forwards: Vec::new(),
         descriptors: Descriptors { qmp: 5, report: 6, console: 7 },
@@ -84,12 +84,8 @@ fn the_whole_vector() {
             Disk { file: "/srv/nbd:a,b=\"c\" ü.img".into(), format: DiskFormat::Raw, read_only: true },
         ],
         iso: Some("/srv/install.iso".into()),
-        forwards: vec![Forward {
-            transport: Transport::Tcp,
-            address: Ipv4Addr::LOCALHOST,
-            port: 2222,
-            guest_port: 22,
-        }],
+        network: Network::Isolated,
+        forwards: vec!["2222:22".parse().unwrap(), "0.0.0.0:5353:53/udp".parse().unwrap()],
         mac_addresses: vec!["52:54:00:12:34:56".to_owned(), "52:54:00:12:34:57".to_owned()],
         ..plan()
     };
@@ -99,7 +95,7 @@ fn the_whole_vector() {
         ownership: Ownership::Recorded,
         ..plan()
     };
-    let bare = Plan { sandbox: false, mac_addresses: Vec::new(), paused: true, ..plan() };
+    let bare = Plan { sandbox: false, network: Network::None, paused: true, ..plan() };
     let Boot::Uefi(aavmf) = flash("/usr/share/AAVMF/AAVMF_CODE.fd") else { panic!() };
     let arm = |boot: Boot| Plan {
         architecture: Architecture::Aarch64,

@@ -1,8 +1,10 @@
 //! The commands that selfsame gives to the monitor.
 
+use selfsame_machine::network::Forward;
 use serde_json::{Value, json};
 
 use super::message::Id;
+use crate::qemu::arguments::{CARD, hostfwd};
 
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +48,9 @@ pub enum Command {
     MigrateIncoming(Passed),
     /// Asks what became of the state that was to be written.
     QueryMigrate,
+    /// Leads a port of the host into the guest. QEMU has no other command for it than one of its monitor for people,
+    /// which answers in words: none says that it is done.
+    AddForward(Forward),
 }
 
 /// A descriptor that was passed to QEMU before, as a command names it.
@@ -92,6 +97,7 @@ impl Command {
             Self::Migrate(_) => "migrate",
             Self::MigrateIncoming(_) => "migrate-incoming",
             Self::QueryMigrate => "query-migrate",
+            Self::AddForward(_) => "human-monitor-command",
         }
     }
 
@@ -106,6 +112,10 @@ impl Command {
             Self::GetFd => Some(json!({ "fdname": STATE })),
             Self::RemoveFd { set } => Some(json!({ "fdset-id": set })),
             Self::Migrate(passed) | Self::MigrateIncoming(passed) => Some(json!({ "uri": passed.uri() })),
+            Self::AddForward(forward) => {
+                let line = format!("hostfwd_add {CARD} {}", hostfwd(&forward));
+                Some(json!({ "command-line": line }))
+            }
             Self::Capabilities
             | Self::AddFd
             | Self::QueryMigrate

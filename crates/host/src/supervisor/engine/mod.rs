@@ -7,6 +7,7 @@
 //! On Linux that is QEMU. On a Mac it is Virtualization.framework; an accelerator that was asked for on the command line
 //! is QEMU's, and asks for QEMU.
 
+mod opened;
 mod qemu;
 pub(super) mod settle;
 #[cfg(target_os = "macos")]
@@ -14,6 +15,7 @@ mod vz;
 
 use std::os::unix::net::UnixStream;
 
+use selfsame_machine::network::Connection;
 use selfsame_machine::problem::Report;
 
 use super::Hold;
@@ -63,13 +65,14 @@ impl Engine {
         context: &Context,
         bundle: &Bundle,
         options: &Options,
+        connection: Connection,
         passage: &mut Passage,
     ) -> Result<Self, Report> {
         #[cfg(target_os = "macos")]
         if options.accelerator.is_none() {
-            return vz::Prepared::new(bundle, passage).map(Self::Vz);
+            return vz::Prepared::new(bundle, &connection, passage).map(Self::Vz);
         }
-        qemu::Prepared::new(context, bundle, options, passage).map(Self::Qemu)
+        qemu::Prepared::new(context, bundle, options, connection, passage).map(Self::Qemu)
     }
 
     pub(super) fn words(&self) -> Words {

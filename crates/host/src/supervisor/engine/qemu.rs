@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use selfsame_machine::backend::Backend as _;
 use selfsame_machine::identity::{GenericId, Identity};
 use selfsame_machine::lifecycle::Order;
+use selfsame_machine::network::Connection;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::{Boot, Guest};
 
+use super::opened;
 use super::settle::{self, Settled};
 use super::{Started, Words};
 use crate::backend::AnyBackend;
@@ -26,6 +28,7 @@ use crate::qemu::arguments::{self, Descriptors, Flash, Ownership, Plan, PlanErro
 use crate::qemu::guest::Qemu;
 use crate::qemu::installation::Installation;
 use crate::qemu::qmp::{Monitor, QmpError, RunState};
+use crate::reach::ports::PortError;
 use crate::state::{Saved, StateError};
 use crate::supervisor::Hold;
 use crate::supervisor::launch::{Options, tail};
@@ -63,6 +66,7 @@ pub(in crate::supervisor) struct Prepared {
     choice: Choice,
     boot: arguments::Boot,
     machine: String,
+    connection: Connection,
 }
 
 impl Prepared {
@@ -71,6 +75,7 @@ impl Prepared {
         context: &Context,
         bundle: &Bundle,
         options: &Options,
+        connection: Connection,
         passage: &mut Passage,
     ) -> Result<Self, Report> {
         let id = guest_id(context, bundle)?;
@@ -79,7 +84,7 @@ impl Prepared {
         let choice = context.accelerator(architecture, options.accelerator);
         let boot = boot(context, bundle, passage)?;
         let machine = bundle.spec.machine.clone().unwrap_or_else(|| installation.machine.clone());
-        Ok(Self { id, installation, choice, boot, machine })
+        Ok(Self { id, installation, choice, boot, machine, connection })
     }
 
     pub(super) fn words(&self) -> Words {
@@ -109,8 +114,9 @@ impl Prepared {
             iso: bundle.spec.iso.as_ref().map(PathBuf::from),
             folders: bundle.spec.folders.clone(),
             ownership: Ownership::of_this_process(),
+            network: self.connection.network,
             mac_addresses: vec![bundle.mac_address().to_string()],
-            forwards: Vec::new(),
+            forwards: opened::named(&self.connection),
             descriptors,
             paused: paused || incoming,
             incoming,
@@ -150,6 +156,8 @@ impl Prepared {
         };
         let accelerated = self.choice.accelerator != Accelerator::Tcg;
         let binary = self.installation.binary.clone();
+        let connection = self.connection.clone();
+        let name = hold.context.named(&bundle.folder);
         let arguments = self.plan(bundle, descriptors, paused, saved.is_some()).arguments()?;
         let own: [BorrowedFd<'_>; 3] = [monitor.as_fd(), report.as_fd(), console.as_fd()];
         let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
@@ -163,23 +171,29 @@ impl Prepared {
         let up = id.ok_or_else(QmpError::gone).and_then(|id| {
             // Losing this writing loses nothing: an adoption finds the process by its locks.
             drop(record.write(&run, hold.names));
-            let connection = connect(hold, &hold.names.monitor(), monitor)?;
-            let mut monitor = Monitor::handshake(connection, GREETING)?;
+            let stream = connect(hold, &hold.names.monitor(), monitor)?;
+            let mut monitor = Monitor::handshake(stream, GREETING)?;
             let state = monitor.run_state(GREETING)?;
-            Ok((id, monitor, state))
+            let handle = ProcessHandle::open(id).map_err(|_| QmpError::gone())?;
+            let link = opened::open(&mut monitor, &connection, &bundle.identity.digest())?;
+            Ok((id, handle, monitor, state, link))
         });
-        let outcome = match up {
-            Ok((id, monitor, state)) => ProcessHandle::open(id)
-                .map(|handle| (id, handle, monitor, state))
-                .map_err(|_| QmpError::gone()),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok((id, handle, monitor, state)) => {
+        match up {
+            Ok((id, handle, monitor, state, link)) => {
+                let link = match link {
+                    Ok(link) => link,
+                    Err(port) => {
+                        drop(handle.signal(rustix::process::Signal::KILL));
+                        end(&mut child);
+                        drop(std::fs::remove_file(run.join(hold.names.record())));
+                        return Err(PortError::NoneFree { name, port }.into());
+                    }
+                };
+                record.link = Some(link);
+                drop(record.write(&run, hold.names));
                 let report = connect_report(hold, report);
                 let mut guest = Qemu::started(id, handle, child, monitor);
                 if let Some(saved) = saved {
-                    let name = hold.context.named(&bundle.folder);
                     restore(&mut guest, saved).map_err(|failure| {
                         drop(std::fs::remove_file(run.join(hold.names.record())));
                         let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
@@ -193,7 +207,10 @@ impl Prepared {
                 end(&mut child);
                 drop(std::fs::remove_file(run.join(hold.names.record())));
                 let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
-                let name = hold.context.named(&bundle.folder);
+                // A port that was free a moment ago, and is not any more, keeps QEMU from starting.
+                if let Some(port) = opened::missed(&connection, &output) {
+                    return Err(PortError::taken(&hold.context, name, port, &connection.ports).into());
+                }
                 Err(SupervisorError::Qemu { name, accelerated, output, source }.into())
             }
         }

@@ -90,6 +90,7 @@ impl Running {
             iso: None,
             folders: Vec::new(),
             ownership: Ownership::Own,
+            network: selfsame_machine::network::Network::Nat,
             mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
             forwards: Vec::new(),
             descriptors: Descriptors {

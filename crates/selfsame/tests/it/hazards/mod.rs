@@ -13,6 +13,7 @@ mod kills;
 mod library;
 mod locks;
 mod names;
+mod ports;
 mod qemu;
 mod quota;
 mod races;
