@@ -112,7 +112,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let folders = status.map_or(&bundle.spec.folders, |status| &status.folders);
     lines.extend(folders.iter().map(|folder| {
         let read_only = if folder.read_only { ", read-only" } else { "" };
-        ("folder", format!("{} ({}{read_only})", folder.path, folder.tag))
+        ("shared folder", format!("{} ({}{read_only})", folder.path, folder.tag))
     }));
     if status.is_none() {
         let ports = super::net::texts(&bundle.spec.ports);

@@ -201,6 +201,20 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn any_folder_stays_one_value(path in "/[^\0]{0,40}", read_only: bool) {
+        let folder = Folder { tag: "src".to_owned(), path: path.clone(), read_only };
+        let arguments = Plan { folders: vec![folder], ..plan() }.arguments().unwrap();
+        let told = after(&arguments, "-fsdev", 0).into_string().unwrap();
+        let read = told.replace(",,", "\u{1}");
+        let values: Vec<&str> = read.split(',').collect();
+        prop_assert_eq!(values[2].strip_prefix("path=").unwrap().replace('\u{1}', ","), path);
+        prop_assert_eq!(&values[3..5], &["security_model=none", "multidevs=remap"]);
+        prop_assert_eq!(values.get(5), read_only.then_some(&"readonly=on"));
+    }
+}
+
 #[test]
 fn a_guest_that_goes_on_from_a_state_waits_for_it() {
     let arguments = Plan { incoming: true, ..plan() }.arguments().unwrap();

@@ -121,6 +121,7 @@ fn one_vm() {
     accelerator_reason: string
     adopted: bool
     backend_pid: number
+    folders: array
     identity: string
     machine: string
     phase: string
