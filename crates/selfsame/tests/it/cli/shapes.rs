@@ -79,6 +79,7 @@ fn one_vm() {
     machine: null
     memory: number
     name: string
+    network: string
     observed: null
     origin: object
       by: string
@@ -86,6 +87,7 @@ fn one_vm() {
       identity: string
     path: string
     path_base64: null
+    ports: array
     predicted: object
       hardware_uuid: object
         confidence: string
@@ -121,6 +123,14 @@ fn one_vm() {
     backend_pid: number
     identity: string
     machine: string
+    network: object
+      forwards: array
+      login: object
+        address: string
+        guest_port: number
+        port: number
+        transport: string
+      network: string
     phase: string
     started: string
     supervisor_pid: number
