@@ -14,7 +14,7 @@ use selfsame_machine::identity::{Identity, Kind, MacAddress};
 use selfsame_machine::name::VmName;
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::{Boot, Disk, DiskFormat, Guest, Origin, SCHEMA, Spec};
+use selfsame_machine::spec::{Boot, Disk, DiskFormat, Display, Guest, Origin, SCHEMA, Spec};
 
 use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK, SPEC};
 use crate::context::Context;
@@ -75,6 +75,8 @@ pub struct NewVm {
     pub cpus: u32,
     /// Memory.
     pub memory: Bytes,
+    /// The guest's screen.
+    pub display: Display,
     /// The network card's address.
     pub mac_address: MacAddress,
     /// How it boots.
@@ -297,6 +299,7 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         cpus: new.cpus,
         memory: new.memory,
         mac_address: Some(new.mac_address),
+        display: new.display,
         machine: None,
         protected: false,
         boot,

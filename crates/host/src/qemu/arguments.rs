@@ -14,6 +14,7 @@
 //! panic device) and get a plan of their own.
 
 mod channels;
+mod display;
 mod drives;
 mod line;
 mod network;
@@ -21,6 +22,7 @@ mod network;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use selfsame_machine::spec::Display;
 use uuid::Uuid;
 
 pub use channels::{Descriptors, REPORT_PORT};
@@ -68,6 +70,8 @@ pub struct Plan {
     pub mac_addresses: Vec<String>,
     /// Ports of the host that lead to the first card.
     pub forwards: Vec<Forward>,
+    /// The guest's screen.
+    pub display: Display,
     /// What QEMU inherits.
     pub descriptors: Descriptors,
     /// Whether the guest waits for `cont`.
@@ -112,6 +116,7 @@ impl Plan {
         self.channels(&mut line);
         self.network(&mut line);
         self.drives(&mut line)?;
+        self.display(&mut line);
         line.finish()
     }
 

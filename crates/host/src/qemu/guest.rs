@@ -3,6 +3,7 @@
 //! The process is either our child, or one that an earlier supervisor started and this one found. Only of a child does
 //! the kernel tell how it ended.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -14,9 +15,10 @@ use rustix::process::Signal;
 use selfsame_machine::backend::Backend;
 use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Order, Shutdown};
-use selfsame_machine::problem::{Hint, Problem};
+use selfsame_machine::problem::{Hint, Problem, Report};
 
 use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
+use super::pictures::Pictures;
 use super::transfer::{Transfer, TransferError};
 use crate::process::{ProcessHandle, ProcessId};
 
@@ -75,6 +77,7 @@ pub struct Qemu {
     asked_state: Option<Id>,
     /// A state that is written or read.
     transfer: Option<Transfer>,
+    pictures: Pictures,
     told_exit: bool,
     /// What is told at the first look.
     first: Vec<BackendEvent>,
@@ -105,6 +108,7 @@ impl Qemu {
             monitor: Some(monitor),
             asked_state: None,
             transfer: None,
+            pictures: Pictures::default(),
             told_exit: false,
             first: Vec::new(),
         }
@@ -162,6 +166,7 @@ impl Qemu {
             self.transfer = None;
             return Some(outcome);
         }
+        self.pictures.look(message);
         match message {
             Message::Event(event) => match event.read() {
                 QmpEvent::Stop => {
@@ -262,6 +267,7 @@ impl Backend for Qemu {
             }
             if drained.end.is_some() {
                 self.monitor = None;
+                self.pictures.give_up();
                 lost = true;
             }
             if drained.messages.is_empty() {
@@ -284,6 +290,15 @@ impl Backend for Qemu {
     /// The process, which is readable once it has ended, and its monitor.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         std::iter::once(self.handle.as_fd()).chain(self.monitor.as_ref().map(AsFd::as_fd)).collect()
+    }
+
+    fn picture(&mut self, into: &File) -> Result<Option<u64>, OrderError> {
+        let monitor = self.monitor.as_mut().ok_or(OrderError::NoMonitor)?;
+        self.pictures.begin(monitor, into, PATIENCE).map(Some).map_err(OrderError::Monitor)
+    }
+
+    fn take_pictures(&mut self) -> Vec<(u64, Result<(), Report>)> {
+        self.pictures.take()
     }
 }
 

@@ -129,6 +129,7 @@ fn difference(saved: &Made, now: &Made) -> Option<(Difference, String, String)> 
         (Difference::MacAddress, saved.mac_address.clone(), now.mac_address.clone()),
         (Difference::Cpus, saved.cpus.to_string(), now.cpus.to_string()),
         (Difference::Memory, memory(saved.memory), memory(now.memory)),
+        (Difference::Display, saved.display.clone(), now.display.clone()),
         (Difference::Accelerator, saved.accelerator.clone(), now.accelerator.clone()),
         (Difference::Disks, list(&saved.disks), list(&now.disks)),
     ];

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use selfsame_machine::spec::Display;
+
 use crate::qemu::version::Version;
 
 /// The version of the file's format.
@@ -37,8 +39,15 @@ pub struct Made {
     pub accelerator: String,
     /// QEMU's version, where it is QEMU.
     pub qemu: Option<Version>,
+    /// The guest's screen. A state of an older selfsame, which gave guests none, does not say.
+    #[serde(default = "no_display")]
+    pub display: String,
     /// The files that hold what the guest has on its disks, as `vm.toml` names them.
     pub disks: Vec<String>,
+}
+
+fn no_display() -> String {
+    Display::None.text().to_owned()
 }
 
 /// A disk's file as it was when the guest was suspended.

@@ -72,6 +72,8 @@ impl Hold {
         super::chronicle::adopted(&self.context, &record, &name.name);
         let report = self.sockets.connect(&self.names.report()).ok().flatten();
         let report = report.filter(|stream| stream.set_nonblocking(true).is_ok());
+        // One that an older selfsame started has no such socket: its console is its log.
+        let console = self.sockets.connect(&self.names.console()).ok().flatten();
         let mut guest = Qemu::adopted(id, handle, monitor, &state);
         let mut life = Life::adopted(state != RunState::Running);
         let here = self.folder.pinned();
@@ -88,6 +90,7 @@ impl Hold {
             life,
             guest: AnyBackend::Qemu(Box::new(guest)),
             report,
+            console,
             status: status(&record, true),
             record,
             notes: vec![format!("took over {name} (QEMU {}), whose supervisor was gone", id.pid)],

@@ -23,9 +23,11 @@ mod adopt;
 mod chronicle;
 mod client;
 mod connection;
+mod console;
 mod driver;
 mod engine;
 mod launch;
+mod pictures;
 mod problem;
 mod protocol;
 mod record;
@@ -44,6 +46,7 @@ use std::time::{Duration, Instant};
 use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{Life, Request};
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Display;
 
 use crate::backend::AnyBackend;
 use crate::context::Context;
@@ -52,7 +55,9 @@ use crate::socket::SocketFolder;
 use crate::state::Vault;
 use crate::store::Store;
 use chronicle::StoreChronicle;
-use driver::{Doors, Driver};
+use console::Console;
+use driver::{Doors, Driver, Finished};
+use pictures::Pictures;
 
 /// How long a second supervisor waits for what becomes of the first: the longest that a start may take. On macOS that is
 /// the gate's wait for files to be let go of, and then the framework's start with its tries.
@@ -73,6 +78,8 @@ struct Up {
     life: Life,
     guest: AnyBackend,
     report: Option<UnixStream>,
+    /// The connection to its serial console.
+    console: Option<UnixStream>,
     status: Status,
     record: RunRecord,
     /// What people should know.
@@ -220,19 +227,24 @@ impl Hold {
 
     /// Drives the VM to its end, gives everything back, and tells those who wait.
     fn drive(&mut self, up: Up, signals: UnixStream) {
-        let Up { life, guest, report, status, record, notes: _, passage } = up;
+        let Up { life, guest, report, console, status, record, notes: _, passage } = up;
         let mut chronicle = StoreChronicle::new(&self.context, &record);
         let stop = u64::try_from(self.context.config.stop_timeout.as_millis()).unwrap_or(u64::MAX);
         let Ok(listener) = self.listener.try_clone() else {
             // Out of descriptors: the guest goes on as an orphan, which the next supervisor adopts.
             return;
         };
-        let doors = Doors { listener, report, signals };
+        let folder = || FolderLock::open(&self.folder.pinned());
+        let (Ok(for_vault), Ok(for_log)) = (folder(), folder()) else { return };
+        let adopted = status.adopted;
+        let console = console.and_then(|serial| Console::new(serial, for_log, adopted).ok());
+        let doors = Doors { listener, report, console, signals };
         let on_signal = Request::Stop { timeout_ms: stop };
-        let Ok(folder) = FolderLock::open(&self.folder.pinned()) else { return };
-        let vault = Vault::new(folder, record.made.clone());
-        let driver = Driver::new(life, guest, doors, status, on_signal, vault);
-        let (end, waiting) = driver.run(&mut chronicle);
+        let vault = Vault::new(for_vault, record.made.clone());
+        let display = record.made.as_ref().map(|made| made.display.as_str());
+        let pictures = Pictures::new(self.context.home.run(), display == Some(Display::Vga.text()));
+        let driver = Driver::new(life, guest, doors, status, on_signal, vault, pictures);
+        let Finished { end, waiting, console } = driver.run(&mut chronicle);
         let ended = chronicle.ended(&end, &self.context.home.run(), self.names);
         if let Some(passage) = &passage {
             passage.await_release();
@@ -243,11 +255,14 @@ impl Hold {
         for mut client in waiting.into_iter().filter(|client| client.awaits_end) {
             client.reply(&Reply::Ended(ended.clone()));
         }
+        if let Some(console) = console {
+            console.farewell();
+        }
     }
 
     /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.
     fn forget_guest(&self) {
-        for name in [self.names.monitor(), self.names.report()] {
+        for name in [self.names.monitor(), self.names.report(), self.names.console()] {
             drop(self.sockets.remove(&name));
         }
     }
@@ -273,6 +288,14 @@ impl Hold {
 fn signals() -> std::io::Result<UnixStream> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     caught(&[SIGTERM, SIGINT, SIGHUP])
+}
+
+/// A stream that becomes readable, without ever blocking, when this process is told to end in any way that can be heard.
+///
+/// # Errors
+/// When the kernel refuses another descriptor.
+pub fn endings() -> std::io::Result<UnixStream> {
+    signals()
 }
 
 /// A stream that becomes readable, without ever blocking, when the terminal interrupts this process.

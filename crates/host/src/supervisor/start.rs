@@ -81,7 +81,7 @@ impl Hold {
             made: Some(made),
             ended: None,
         };
-        let Started { mut guest, report, record, mut is_paused } =
+        let Started { mut guest, report, console, record, mut is_paused } =
             match engine.launch(self, &bundle, &passage, record, paused, saved.as_ref()) {
                 Ok(started) => started,
                 Err(report) => {
@@ -103,7 +103,7 @@ impl Hold {
             ));
         }
         let life = Life::adopted(is_paused);
-        Ok(Up { life, guest, report, status, record, notes, passage: Some(passage) })
+        Ok(Up { life, guest, report, console, status, record, notes, passage: Some(passage) })
     }
 
     /// What people should know of a state that the VM goes on from.
@@ -210,6 +210,7 @@ fn made(bundle: &Bundle, words: &Words) -> Made {
         mac_address: bundle.mac_address().to_string(),
         cpus: bundle.spec.cpus,
         memory: bundle.spec.memory.count(),
+        display: words.display.text().to_owned(),
         accelerator: words.accelerator.clone(),
         qemu: words.version,
         disks: bundle.remembered_files(),

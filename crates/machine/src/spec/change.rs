@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::{Spec, SpecError};
+use super::{Display, Spec, SpecError};
 use crate::identity::MacAddress;
 use crate::size::Bytes;
 
@@ -22,6 +22,8 @@ pub struct Change {
     pub mac_address: Option<Option<MacAddress>>,
     /// The versioned machine type.
     pub machine: Option<String>,
+    /// The guest's screen.
+    pub display: Option<Display>,
     /// Whether the VM is kept from being deleted.
     pub protected: Option<bool>,
 }
@@ -52,6 +54,7 @@ impl Change {
         changed.memory = self.memory.unwrap_or(spec.memory);
         changed.mac_address = self.mac_address.unwrap_or(spec.mac_address);
         changed.machine = self.machine.clone().or(changed.machine);
+        changed.display = self.display.unwrap_or(spec.display);
         changed.protected = self.protected.unwrap_or(spec.protected);
         changed
     }
@@ -76,6 +79,11 @@ impl Change {
                 meant.mac_address.map(|mac| quoted(&mac.to_string())),
             ),
             differing("machine", meant.machine != before.machine, meant.machine.as_deref().map(quoted)),
+            differing(
+                "display",
+                meant.display != before.display,
+                (meant.display != Display::default()).then(|| quoted(meant.display.text())),
+            ),
             differing(
                 "protected",
                 meant.protected != before.protected,
@@ -185,6 +193,14 @@ firmware = \"bios\"
         let lifted = Change { protected: Some(false), ..Change::default() };
         let text = lifted.edit("schema = 1\nprotected = true\ncpus = 3").unwrap().0;
         assert_eq!(text, "schema = 1\ncpus = 3");
+    }
+
+    #[test]
+    fn a_screen_is_taken_away_and_given_back() {
+        let display = |display| Change { display: Some(display), ..Change::default() };
+        let without = display(Display::None).edit("schema = 1\n").unwrap().0;
+        assert_eq!(without, "schema = 1\ndisplay = \"none\"\n");
+        assert_eq!(display(Display::Vga).edit(&without).unwrap().0, "schema = 1\n");
     }
 
     #[test]

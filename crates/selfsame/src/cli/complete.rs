@@ -131,7 +131,7 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
 
 fn which(command: &str) -> Which {
     match command {
-        "stop" | "kill" | "pause" | "resume" | "restart" => Which::Live,
+        "stop" | "kill" | "pause" | "resume" | "restart" | "console" | "screenshot" => Which::Live,
         "run" | "start" => Which::Startable,
         "delete" | "rename" => Which::Stopped,
         _ => Which::All,
@@ -197,6 +197,9 @@ mod tests {
             ("stop -t 5 web1 ", Wanted::Vms(Which::Live)),
             ("run ", Wanted::Vms(Which::Startable)),
             ("run -d web1 ", Wanted::Nothing),
+            ("console ", Wanted::Vms(Which::Live)),
+            ("screenshot -o ", Wanted::Files),
+            ("logs -f ", Wanted::Vms(Which::All)),
             ("rm ", Wanted::Vms(Which::Stopped)),
             ("--format json get ", Wanted::Vms(Which::All)),
             ("stop -- -odd", Wanted::Vms(Which::Live)),

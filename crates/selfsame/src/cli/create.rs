@@ -10,7 +10,7 @@ use selfsame_machine::code::Exit;
 use selfsame_machine::identity::{Kind, MacAddress};
 use selfsame_machine::name::VmName;
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::Guest;
+use selfsame_machine::spec::{Display, Guest};
 
 use super::{Global, Outcome, usage_problem};
 use crate::output::{Format, data, json, note};
@@ -63,6 +63,9 @@ pub(super) struct Arguments {
     /// Memory
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory: Bytes,
+    /// The guest's screen, of which `screenshot` makes pictures
+    #[arg(long, value_enum, default_value = "vga", value_name = "DISPLAY")]
+    display: Screen,
     /// `fresh`, or an identity: uuid:…, a label, a library id, a VM's name, a file, base64 text
     #[arg(long, value_name = "ARG", default_value = "fresh")]
     identity: OsString,
@@ -78,6 +81,24 @@ pub(super) struct Arguments {
 enum Firmware {
     Uefi,
     Bios,
+}
+
+/// A screen by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Screen {
+    /// A VGA card
+    Vga,
+    /// No screen
+    None,
+}
+
+impl Screen {
+    pub(super) const fn display(self) -> Display {
+        match self {
+            Self::Vga => Display::Vga,
+            Self::None => Display::None,
+        }
+    }
 }
 
 pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> Outcome {
@@ -119,6 +140,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         origin,
         cpus: arguments.cpus,
         memory: arguments.memory,
+        display: arguments.display.display(),
         mac_address,
         boot,
         disk,

@@ -66,6 +66,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "disks": bundle.disks(),
             "iso": bundle.spec.iso,
             "machine": bundle.spec.machine,
+            "display": bundle.spec.display,
             "protected": bundle.spec.protected,
             "origin": bundle.spec.origin,
             "status": status,

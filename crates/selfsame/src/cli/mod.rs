@@ -3,9 +3,11 @@
 //! A leaf command is one file: its arguments, whose doc comments are its help, and `run`. A command gives back how it
 //! ended as a [`Report`] or an [`Exit`]; only [`main`] turns that into an exit status.
 
+mod attend;
 mod complete;
 mod completion;
 mod config;
+mod console;
 mod create;
 mod delete;
 mod doctor;
@@ -13,6 +15,7 @@ mod events;
 mod get;
 mod identity;
 mod list;
+mod logs;
 mod man;
 mod overview;
 mod protect;
@@ -21,6 +24,7 @@ mod rename;
 mod request;
 mod restart;
 mod run;
+mod screenshot;
 mod set;
 mod supervise;
 mod suspend;
@@ -64,6 +68,9 @@ Everyday:
   pause       Let guests stand still, their memory kept
   resume      Let paused guests go on
   suspend     Put guests to sleep on the disk, to go on at their next start
+  console     Talk to a guest over its serial console
+  logs        Show what a guest wrote to its console, or what ran it had to say
+  screenshot  Make a picture of a guest's screen
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
   set         Change what a VM is made of
@@ -113,6 +120,9 @@ enum Command {
     Pause(request::PauseArguments),
     Resume(request::ResumeArguments),
     Suspend(suspend::Arguments),
+    Console(console::Arguments),
+    Logs(logs::Arguments),
+    Screenshot(screenshot::Arguments),
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::Arguments),
     #[command(visible_alias = "inspect")]
@@ -180,6 +190,9 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Pause(arguments) => request::pause(&context()?, &global, &arguments),
         Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),
         Command::Suspend(arguments) => suspend::run(&context()?, &global, &arguments),
+        Command::Console(arguments) => console::run(&context()?, &global, &arguments),
+        Command::Logs(arguments) => logs::run(&context()?, &global, &arguments),
+        Command::Screenshot(arguments) => screenshot::run(&context()?, &global, &arguments),
         Command::List(arguments) => list::run(&context()?, &global, &arguments),
         Command::Get(arguments) => get::run(&context()?, &global, &arguments),
         Command::Set(arguments) => set::run(&context()?, &global, &arguments),

@@ -14,6 +14,7 @@ use selfsame_machine::problem::Report;
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::Change;
 
+use super::create::Screen;
 use super::{Global, Outcome, identity};
 use crate::output::{Format, data, json, note};
 
@@ -40,6 +41,9 @@ pub(super) struct Arguments {
     /// The network card's address, or `auto`: one that follows from the identity
     #[arg(long, value_name = "ADDRESS", value_parser = mac_choice, group = "values")]
     mac_address: Option<MacChoice>,
+    /// The guest's screen
+    #[arg(long, value_enum, value_name = "DISPLAY", group = "values")]
+    display: Option<Screen>,
     /// The label of its identity in the library; empty to take it away
     #[arg(long, value_name = "TEXT", group = "values")]
     label: Option<String>,
@@ -68,6 +72,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         memory: arguments.memory,
         mac_address: arguments.mac_address.map(|choice| choice.0),
         machine: None,
+        display: arguments.display.map(Screen::display),
         protected: arguments.protect.map(|switch| switch == Switch::On),
     };
     let folder = find(context, &arguments.vm)?;
@@ -131,6 +136,7 @@ impl Changed {
                 "cpus": bundle.spec.cpus,
                 "memory": bundle.spec.memory,
                 "mac_address": bundle.mac_address(),
+                "display": bundle.spec.display,
                 "protected": bundle.spec.protected,
                 "label": self.label,
                 "awaits_start": self.awaits_start,

@@ -15,6 +15,7 @@ mod vz;
 use std::os::unix::net::UnixStream;
 
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Display;
 
 use super::Hold;
 use super::launch::Options;
@@ -40,6 +41,8 @@ pub(super) struct Words {
     pub(super) accelerator: String,
     pub(super) accelerator_reason: String,
     pub(super) machine: String,
+    /// The screen, as far as a state depends on it and pictures can be made of it.
+    pub(super) display: Display,
     /// QEMU's version, where it is QEMU.
     pub(super) version: Option<Version>,
 }
@@ -48,6 +51,7 @@ pub(super) struct Words {
 pub(super) struct Started {
     pub(super) guest: AnyBackend,
     pub(super) report: Option<UnixStream>,
+    pub(super) console: Option<UnixStream>,
     pub(super) record: RunRecord,
     pub(super) is_paused: bool,
 }
