@@ -39,7 +39,7 @@ const TURNS: usize = 16;
 /// So many may be attached: the supervisor has to stay open to those who want something else.
 const VIEWERS: usize = 64;
 /// The log's length is looked at each time the guest has written so much.
-const LOOK: u64 = 1 << 20;
+const LOOK: u64 = 64 << 10;
 /// So much of the log a successor shows of what was before it.
 const BEFORE: u64 = 4096;
 /// So long the last bytes of a guest may take to those who are attached.

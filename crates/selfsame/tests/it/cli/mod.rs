@@ -2,5 +2,8 @@
 
 mod completion;
 mod contract;
+mod events;
 mod identity;
+mod logs;
+mod screenshot;
 mod shapes;

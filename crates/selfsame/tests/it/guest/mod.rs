@@ -1,4 +1,5 @@
 //! Real guests that boot: a kernel and busybox under emulation, a few seconds each. At most 30 boots in the whole suite.
 
 mod boots;
+mod console;
 mod firmware;

@@ -4,6 +4,7 @@
 
 mod bundle;
 mod changes;
+mod console;
 mod copies;
 mod deletion;
 mod disk_full;

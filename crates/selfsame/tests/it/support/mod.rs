@@ -3,12 +3,16 @@
 mod env;
 mod guest_files;
 mod output;
+mod pty;
 mod process;
+mod sector;
 mod user;
 mod watch;
 
 pub(crate) use env::TestEnv;
 pub(crate) use output::Output;
+pub(crate) use pty::Pty;
+pub(crate) use sector::Sector;
 pub(crate) use process::{Process, Signal, is_alive, send, together, until};
 pub(crate) use user::{Pids, User, set_mode};
 
