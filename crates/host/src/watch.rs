@@ -17,6 +17,15 @@ pub struct Watch {
     told: Option<std::os::fd::OwnedFd>,
 }
 
+/// Why a waiting is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Woken {
+    /// The kernel told of a change.
+    pub changed: bool,
+    /// For each of those that were waited for, too, whether it has something to say.
+    pub also: Vec<bool>,
+}
+
 impl Watch {
     /// Watches the files in a folder. What changes from here on is not missed.
     #[must_use]
@@ -30,10 +39,9 @@ impl Watch {
         }
     }
 
-    /// Waits until something in the folder has changed, one of `also` has something to say, or `limit` is over. Says for
-    /// each of `also` whether it was that.
+    /// Waits until something in the folder has changed, one of `also` has something to say, or `limit` is over.
     #[must_use]
-    pub fn wait(&self, also: Vec<PollFd<'_>>, limit: Option<Duration>) -> Vec<bool> {
+    pub fn wait(&self, also: Vec<PollFd<'_>>, limit: Option<Duration>) -> Woken {
         let mut polled = also;
         let count = polled.len();
         #[cfg(target_os = "linux")]
@@ -43,10 +51,11 @@ impl Watch {
         let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
         // An interruption is a look at everything.
         let outcome = poll(&mut polled, pause.as_ref());
-        let happened = polled.iter().take(count).map(|entry| outcome.is_ok() && !entry.revents().is_empty());
-        let happened = happened.collect();
+        let mut woken: Vec<bool> =
+            polled.iter().map(|entry| outcome.is_ok() && !entry.revents().is_empty()).collect();
+        let changed = woken.split_off(count).first().copied().unwrap_or(false);
         self.forget();
-        happened
+        Woken { changed, also: woken }
     }
 
     /// Takes what was told: that something changed is all that matters.
@@ -63,8 +72,11 @@ impl Watch {
 fn inotify(folder: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {
     use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
     let told = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    let changes =
-        WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+    let changes = WatchFlags::MODIFY
+        | WatchFlags::CREATE
+        | WatchFlags::MOVED_TO
+        | WatchFlags::DELETE
+        | WatchFlags::ONLYDIR;
     add_watch(&told, folder, changes)?;
     Ok(told)
 }
@@ -80,7 +92,7 @@ mod tests {
         let watch = Watch::of(folder.path());
         let short = Duration::from_millis(50);
         let began = Instant::now();
-        assert_eq!(watch.wait(Vec::new(), Some(short)), Vec::<bool>::new());
+        assert_eq!(watch.wait(Vec::new(), Some(short)), Woken { changed: false, also: Vec::new() });
         assert!(began.elapsed() >= short, "nothing changed");
         // Told although it was before the waiting.
         std::fs::write(folder.path().join("file"), "x").unwrap();

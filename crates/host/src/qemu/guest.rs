@@ -17,8 +17,8 @@ use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Order, Shutdown};
 use selfsame_machine::problem::{Hint, Problem, Report};
 
-use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
 use super::pictures::Pictures;
+use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
 use super::transfer::{Transfer, TransferError};
 use crate::process::{ProcessHandle, ProcessId};
 

@@ -215,7 +215,9 @@ impl Client {
             Ok(Reply::Ended(ended)) => Ok(Some(ended)),
             Ok(Reply::Failed(report)) => Err(ClientError::Failed(report)),
             Ok(Reply::Refused(report)) => Err(ClientError::Refused(report)),
-            Ok(Reply::Status(_) | Reply::Answer(_) | Reply::Attached | Reply::Picture { .. }) => Err(ClientError::Nonsense),
+            Ok(Reply::Status(_) | Reply::Answer(_) | Reply::Attached | Reply::Picture { .. }) => {
+                Err(ClientError::Nonsense)
+            }
             Err(error) if is_closed(&error) => Ok(None),
             Err(source) => Err(ClientError::Unresponsive { pid: Some(self.pid), source }),
         }

@@ -320,8 +320,7 @@ impl Viewer {
             Ok(0) => self.gone = true,
             Ok(_) if self.read_only => self.gone = true,
             Ok(count) => input.extend(space.iter().take(count)),
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => self.gone = true,
         }
     }
@@ -332,7 +331,8 @@ impl Viewer {
                 // Half of what is kept, so that it does not lag again at once.
                 let next = recent.end.saturating_sub(RECENT as u64 / 2);
                 let skipped = next.saturating_sub(self.next);
-                self.notice = format!("\r\n[selfsame: {skipped} bytes skipped, they are in the log]\r\n").into();
+                self.notice =
+                    format!("\r\n[selfsame: {skipped} bytes skipped, they are in the log]\r\n").into();
                 self.next = next;
             }
             let waiting = if self.notice.is_empty() { recent.from(self.next) } else { &self.notice };

@@ -37,9 +37,9 @@ impl Problem for PictureError {
 
     fn hints(&self) -> Vec<Hint> {
         match self {
-            Self::NoScreen => vec![Hint::say(
-                "give it one with `selfsame set --display vga`, from its next start on",
-            )],
+            Self::NoScreen => {
+                vec![Hint::say("give it one with `selfsame set --display vga`, from its next start on")]
+            }
             Self::Busy => vec![Hint::say("wait for one of them")],
             Self::Size(_) => Vec::new(),
         }

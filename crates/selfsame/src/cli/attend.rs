@@ -139,7 +139,7 @@ impl Subject<'_> {
                 PollFd::new(client.as_stream(), PollFlags::IN),
                 PollFd::new(&signals.stream, PollFlags::IN),
             ];
-            let happened = watch.wait(polled, None);
+            let happened = watch.wait(polled, None).also;
             if happened.first() == Some(&true) {
                 log.show(&mut show)?;
                 return self.finish(client);
@@ -155,8 +155,7 @@ impl Subject<'_> {
         if meaning == Signals::Leave {
             return Ok(false);
         }
-        let request =
-            if *asked { Request::Kill } else { super::request::stop_request(self.context, None) };
+        let request = if *asked { Request::Kill } else { super::request::stop_request(self.context, None) };
         note(if *asked { "killing it" } else { "asking the guest to power down; Ctrl-C again kills it" });
         *asked = true;
         if let Some(mut client) = self.connect()? {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use selfsame_host::context::Context;
@@ -20,6 +21,10 @@ use crate::report::printable;
 
 /// So many are read at a time while they are followed.
 const BATCH: u32 = 500;
+
+/// SQLite writes first, and lets others see it a moment later, of which the kernel does not tell: when it has been quiet
+/// for so long, what was written is seen.
+const SETTLED: Duration = Duration::from_millis(200);
 
 /// Show what happened
 ///
@@ -91,6 +96,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             events.last().map_or(EventId(0), |event| event.id)
         }
     };
+    let mut settles = false;
     loop {
         loop {
             let events = of.list(&store, Some(last), BATCH)?;
@@ -100,10 +106,12 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         }
         let stdout = io::stdout();
         // Asked for nothing, it still tells that nobody reads it any more.
-        let happened = watch.wait(vec![PollFd::new(&stdout, PollFlags::empty())], None);
-        if happened.first() == Some(&true) || is_closed() {
+        let limit = settles.then_some(SETTLED);
+        let woken = watch.wait(vec![PollFd::new(&stdout, PollFlags::empty())], limit);
+        if woken.also.first() == Some(&true) || is_closed() {
             return Ok(Exit::Ok);
         }
+        settles = woken.changed;
     }
 }
 

@@ -73,6 +73,11 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         true => Client::connect(&context.home.run(), names(&folder)?, PATIENCE)?,
         false => None,
     };
+    // Asked before anything is shown: who sees something of it is told of the end, too.
+    let client = match client.map(|mut client| client.ask_end().map(|()| client)) {
+        Some(Err(error)) if error.is_gone() => None,
+        asked => asked.transpose()?,
+    };
     if !follower.begin(arguments.lines)? {
         note(&format!("{name} has no log of its {word} yet"));
     }
@@ -86,7 +91,6 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         note(&format!("nothing follows: {name} has no supervisor, so nothing tells when its log ends"));
         return Ok(Exit::Ok);
     };
-    client.ask_end()?;
     loop {
         let stdout = io::stdout();
         let polled = vec![
@@ -94,7 +98,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             // Asked for nothing, it still tells that nobody reads it any more.
             PollFd::new(&stdout, PollFlags::empty()),
         ];
-        let happened = watch.wait(polled, None);
+        let happened = watch.wait(polled, None).also;
         follower.show(&mut |bytes| out.show(bytes))?;
         if happened.get(1) == Some(&true) || is_closed() {
             return Ok(Exit::Ok);
@@ -242,7 +246,9 @@ fn harmless(pending: &mut Vec<u8>) -> String {
         Ok(_) | Err(_) => {
             // Only the last three bytes can be half a character.
             let tail = pending.len().saturating_sub(3);
-            (tail..pending.len()).find(|at| is_half(pending.get(*at..).unwrap_or_default())).unwrap_or(pending.len())
+            (tail..pending.len())
+                .find(|at| is_half(pending.get(*at..).unwrap_or_default()))
+                .unwrap_or(pending.len())
         }
     };
     let rest = pending.split_off(cut);

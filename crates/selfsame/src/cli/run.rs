@@ -16,8 +16,8 @@ use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::Cause;
 use selfsame_machine::problem::Report;
 
-use super::logs::Follower;
 use super::attend::{Keyboard, Manner, Signals, Subject, from_now};
+use super::logs::Follower;
 use super::{Global, Outcome, supervise};
 use crate::output::{Format, data, json, note};
 

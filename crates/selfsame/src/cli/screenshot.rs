@@ -65,7 +65,10 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "bytes": picture.len(),
         })),
         Format::Text if global.quiet => data(&format!("{shown}\n")),
-        Format::Text => data(&crate::report::printable(&format!("`{shown}`: the screen of {name}, {} bytes\n", picture.len()))),
+        Format::Text => data(&crate::report::printable(&format!(
+            "`{shown}`: the screen of {name}, {} bytes\n",
+            picture.len()
+        ))),
     }
     Ok(Exit::Ok)
 }

@@ -31,7 +31,9 @@ impl Plan {
             .option("-add-fd", format!("fd={log},set=1"))
             .option(
                 "-chardev",
-                format!("socket,id=console,fd={console},server=on,wait=off,logfile=/dev/fdset/1,logappend=on"),
+                format!(
+                    "socket,id=console,fd={console},server=on,wait=off,logfile=/dev/fdset/1,logappend=on"
+                ),
             )
             .option("-serial", "chardev:console")
             .option("-device", "virtio-serial-pci")

@@ -86,7 +86,8 @@ fn the_whole_vector() {
         mac_addresses: vec!["52:54:00:12:34:56".to_owned(), "52:54:00:12:34:57".to_owned()],
         ..plan()
     };
-    let bare = Plan { display: Display::None, sandbox: false, mac_addresses: Vec::new(), paused: true, ..plan() };
+    let bare =
+        Plan { display: Display::None, sandbox: false, mac_addresses: Vec::new(), paused: true, ..plan() };
     let listings = [("kernel", kernel), ("uefi", uefi), ("bare", bare)]
         .map(|(title, plan)| format!("# {title}\n\n{}\n", listing(&plan)));
     insta::assert_snapshot!("argument_vectors", listings.join("\n"));

@@ -192,7 +192,13 @@ impl Prepared {
                     })?;
                 }
                 let is_paused = saved.is_some() || state != RunState::Running;
-                Ok(Started { guest: AnyBackend::Qemu(Box::new(guest)), report, console: serial, record, is_paused })
+                Ok(Started {
+                    guest: AnyBackend::Qemu(Box::new(guest)),
+                    report,
+                    console: serial,
+                    record,
+                    is_paused,
+                })
             }
             Err(source) => {
                 end(&mut child);

@@ -16,7 +16,8 @@ fn the_log_of_a_vm_is_shown_whether_it_runs_or_not() {
     assert_eq!(env.run(["logs", "-n", "1", "web1"]).ok().stdout, "three\n");
     assert_eq!(env.run(["logs", "-n", "0", "web1"]).ok().stdout, "");
     let lines = env.json(["logs", "-n", "2", "web1"]).ok().stdout;
-    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(
         lines,
         [
@@ -33,7 +34,10 @@ fn the_log_of_a_vm_is_shown_whether_it_runs_or_not() {
     assert_eq!(env.run(["logs", "--qemu", "web1"]).ok().stdout, "what QEMU said\n");
     assert!(env.run(["logs", "--supervisor", "web1"]).ok().stderr.contains("no log of its supervisor yet"));
     let followed = env.run(["logs", "-f", "web1"]).ok();
-    assert!(followed.stdout.ends_with("three\n") && followed.stderr.contains("nothing follows"), "{followed}");
+    assert!(
+        followed.stdout.ends_with("three\n") && followed.stderr.contains("nothing follows"),
+        "{followed}"
+    );
 }
 
 #[test]

@@ -43,13 +43,16 @@ fn a_guest_without_a_screen_has_no_picture_and_its_state_no_other_screen() {
     drop(env.run(["suspend", "web1"]).ok());
     drop(env.run(["set", "web1", "--display", "vga"]).ok());
     let error = env.start("web1").refused(9, "state.mismatch");
-    assert!(error["detail"].as_str().unwrap().contains("its display was none then, and is vga now"), "{error}");
+    assert!(
+        error["detail"].as_str().unwrap().contains("its display was none then, and is vga now"),
+        "{error}"
+    );
     assert!(error["hints"].to_string().contains("selfsame set --display none web1"), "{error}");
     drop(env.run(["set", "web1", "--display", "none"]).ok());
     drop(env.start("web1").ok());
     drop(env.run(["kill", "web1"]).ok());
     // Until it was thrown away, it is suspended.
-    drop(env.run(["suspend", "--discard", "web1"]));
+    drop(env.run(["suspend", "--discard", "web1"]).ok());
     drop(env.run(["set", "web1", "--display", "vga"]).ok());
     assert!(!std::fs::read_to_string(env.folder("web1").join("vm.toml")).unwrap().contains("display"));
     env.started("web1");

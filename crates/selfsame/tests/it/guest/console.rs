@@ -112,7 +112,8 @@ fn a_pipe_is_typed_to_its_end_and_the_answer_followed() {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     // More than fits anywhere on the way, and a key that would leave a terminal.
-    let long: Vec<u8> = (0..20_000_u32).map(|index| if index == 9 { 0x1d } else { b'a' + (index % 26) as u8 }).collect();
+    let long: Vec<u8> =
+        (0..20_000_u32).map(|index| if index == 9 { 0x1d } else { b'a' + (index % 26) as u8 }).collect();
     let mut keys = child.stdin.take().unwrap();
     let typed = long.clone();
     let typist = std::thread::spawn(move || keys.write_all(&typed).unwrap());

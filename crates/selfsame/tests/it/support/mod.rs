@@ -3,17 +3,17 @@
 mod env;
 mod guest_files;
 mod output;
-mod pty;
 mod process;
+mod pty;
 mod sector;
 mod user;
 mod watch;
 
 pub(crate) use env::TestEnv;
 pub(crate) use output::Output;
+pub(crate) use process::{Process, Signal, is_alive, send, together, until};
 pub(crate) use pty::Pty;
 pub(crate) use sector::Sector;
-pub(crate) use process::{Process, Signal, is_alive, send, together, until};
 pub(crate) use user::{Pids, User, set_mode};
 
 use std::io::Write as _;
