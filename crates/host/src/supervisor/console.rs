@@ -59,8 +59,7 @@ pub(super) enum AttachError {
 impl Problem for AttachError {
     fn code(&self) -> Code {
         match self {
-            Self::LogOnly => Code::BackendUnavailable,
-            Self::Full => Code::RequestDenied,
+            Self::LogOnly | Self::Full => Code::RequestDenied,
         }
     }
 
@@ -348,5 +347,144 @@ impl Viewer {
                 Err(_) => self.gone = true,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::CONSOLE_LOG;
+
+    /// So much the guest of these tests writes: more than anything on the way holds.
+    const FLOOD: usize = 64 << 20;
+
+    fn console(folder: &std::path::Path) -> (Console, UnixStream) {
+        let (ours, guest) = UnixStream::pair().unwrap();
+        std::fs::create_dir_all(folder.join("Logs")).unwrap();
+        (Console::new(ours, FolderLock::open(folder).unwrap(), false).unwrap(), guest)
+    }
+
+    fn viewer(console: &mut Console, tail: u32, read_only: bool) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        console.admits().unwrap();
+        console.attach(Viewer::new(ours, Vec::new(), Vec::new(), read_only), tail);
+        theirs
+    }
+
+    #[test]
+    fn a_flood_passes_those_who_do_not_read_and_keeps_the_log_and_the_memory_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut console, mut guest) = console(folder.path());
+        let mut log = log::append(&folder.path().join(CONSOLE_LOG)).unwrap();
+        console.log.file = log::to_bound(folder.path()).unwrap();
+        let mut deaf = viewer(&mut console, 0, false);
+        let mut reader = viewer(&mut console, 0, true);
+        // QEMU: what it writes goes to its reader, and then to its log.
+        let qemu = std::thread::spawn(move || {
+            let chunk: Vec<u8> = (0..=255).cycle().take(64 * 1024).collect();
+            for _ in 0..FLOOD / chunk.len() {
+                guest.write_all(&chunk).unwrap();
+                log.write_all(&chunk).unwrap();
+            }
+        });
+        let counted = std::thread::spawn(move || {
+            let (mut chunk, mut count) = (vec![0; CHUNK], 0);
+            while let Ok(read @ 1..) = reader.read(&mut chunk) {
+                count += read;
+            }
+            count
+        });
+        let mut longest = 0;
+        while console.serial.is_some() {
+            console.carry();
+            longest = longest.max(console.log.file.as_ref().unwrap().metadata().unwrap().len());
+            assert!(console.recent.bytes.len() <= RECENT && console.input.is_empty());
+        }
+        qemu.join().unwrap();
+        assert_eq!(console.recent.end, FLOOD as u64);
+        // A megabyte may come between two looks, and more while it is copied.
+        assert!(longest < log::LIMIT + (8 << 20), "{longest}");
+        console.finish();
+        console.farewell();
+        assert!(counted.join().unwrap() > 1 << 20);
+        let mut shown = String::new();
+        let mut bytes = Vec::new();
+        deaf.read_to_end(&mut bytes).unwrap();
+        shown.push_str(&String::from_utf8_lossy(&bytes));
+        assert!(bytes.len() < 4 << 20, "{}", bytes.len());
+    }
+
+    #[test]
+    fn who_lags_behind_is_told_how_much_was_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut console, _guest) = console(folder.path());
+        let mut slow = viewer(&mut console, 0, true);
+        let chunk = vec![b'x'; RECENT];
+        for _ in 0..8 {
+            console.recent.add(&chunk);
+            console.show();
+        }
+        // What it sees and what it is told of is all that there was.
+        let (mut seen, mut chunk) = (String::new(), vec![0; CHUNK]);
+        let told = |seen: &str| -> usize {
+            let parts = seen.split("[selfsame: ").skip(1);
+            parts.filter_map(|part| part.split_once(" bytes skipped")?.0.parse::<usize>().ok()).sum()
+        };
+        while seen.matches('x').count() + told(&seen) < 8 * RECENT {
+            console.show();
+            let count = slow.read(&mut chunk).unwrap();
+            seen.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
+        }
+        assert_eq!(seen.matches('x').count() + told(&seen), 8 * RECENT);
+        assert!(told(&seen) > 4 * RECENT, "{}", told(&seen));
+    }
+
+    #[test]
+    fn what_is_typed_waits_within_bounds_and_reaches_the_guest_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut console, mut guest) = console(folder.path());
+        let mut typist = viewer(&mut console, 0, false);
+        typist.set_nonblocking(true).unwrap();
+        let typed: Vec<u8> = (0..=250).cycle().take(1 << 20).collect();
+        let mut sent = 0;
+        // Until nobody takes any more.
+        for _ in 0..100 {
+            sent += typist.write(&typed[sent..]).unwrap_or(0);
+            console.carry();
+            assert!(console.input.len() <= INPUT);
+        }
+        assert!(sent < typed.len(), "it goes on taking");
+        let mut taken: Vec<u8> = Vec::new();
+        let mut chunk = vec![0; CHUNK];
+        while taken.len() < typed.len() {
+            let count = guest.read(&mut chunk).unwrap();
+            taken.extend(&chunk[..count]);
+            sent += typist.write(&typed[sent..]).unwrap_or(0);
+            console.carry();
+        }
+        assert!(taken == typed, "bytes are missing or out of order");
+        // Who hangs up is let go of.
+        drop(typist);
+        console.carry();
+        assert!(console.viewers.is_empty());
+    }
+
+    #[test]
+    fn a_successor_shows_a_little_of_what_was_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, mut guest) = console(folder.path());
+        drop(guest.write_all(b""));
+        let mut log = log::append(&folder.path().join(CONSOLE_LOG)).unwrap();
+        log.write_all(&[b'.'; 10_000]).unwrap();
+        log.write_all(b"login: ").unwrap();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut console = Console::new(ours, FolderLock::open(folder.path()).unwrap(), true).unwrap();
+        let mut viewer = viewer(&mut console, 10, true);
+        console.carry();
+        let mut shown = [0; 10];
+        viewer.read_exact(&mut shown).unwrap();
+        assert_eq!(&shown, b"...login: ");
     }
 }

@@ -46,6 +46,9 @@ impl Problem for PictureError {
     }
 }
 
+/// A picture with its size in bytes, or why there is none.
+pub(super) type Outcome = Result<(File, u64), Report>;
+
 /// The pictures that are being made.
 #[derive(Debug)]
 pub(super) struct Pictures {
@@ -79,7 +82,7 @@ impl Pictures {
     }
 
     /// The pictures that are made, with their sizes, or why they are not.
-    pub(super) fn take(&mut self, guest: &mut impl Backend) -> Vec<(u64, Result<(File, u64), Report>)> {
+    pub(super) fn take(&mut self, guest: &mut impl Backend) -> Vec<(u64, Outcome)> {
         let mut taken = Vec::new();
         for (number, outcome) in guest.take_pictures() {
             let Some(index) = self.begun.iter().position(|(begun, _)| *begun == number) else { continue };
@@ -90,7 +93,7 @@ impl Pictures {
     }
 }
 
-fn measured(file: File) -> Result<(File, u64), Report> {
+fn measured(file: File) -> Outcome {
     let size = file.metadata().map_or(0, |metadata| metadata.len());
     if size == 0 || size > LARGEST { Err(PictureError::Size(size).into()) } else { Ok((file, size)) }
 }

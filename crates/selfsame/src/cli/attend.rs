@@ -107,10 +107,10 @@ impl Subject<'_> {
                     }
                 }
             }
-            // An older supervisor does not know of consoles.
+            // It is a log alone, too many are attached, or the supervisor is older and knows nothing of consoles.
             Err(ClientError::Refused(report))
                 if read_only
-                    && matches!(report.code, Code::BackendUnavailable | Code::SupervisorProtocol)
+                    && matches!(report.code, Code::RequestDenied | Code::SupervisorProtocol)
                     && log.is_some() =>
             {
                 self.follow(client, manner, log.unwrap_or_default()).map(Some)

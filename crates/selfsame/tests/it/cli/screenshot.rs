@@ -52,7 +52,7 @@ fn a_guest_without_a_screen_has_no_picture_and_its_state_no_other_screen() {
     drop(env.start("web1").ok());
     drop(env.run(["kill", "web1"]).ok());
     // Until it was thrown away, it is suspended.
-    drop(env.run(["suspend", "--discard", "web1"]).ok());
+    drop(env.run(["suspend", "--discard", "--yes", "web1"]).ok());
     drop(env.run(["set", "web1", "--display", "vga"]).ok());
     assert!(!std::fs::read_to_string(env.folder("web1").join("vm.toml")).unwrap().contains("display"));
     env.started("web1");
