@@ -113,6 +113,12 @@ codes! {
     StateDamaged "state.damaged" => Failed, "The VM's saved state is damaged";
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";
     RequestTimedOut "request.timed_out" => Failed, "The VM did not do it in time";
+    ImageUnknown "image.unknown" => NotFound, "No such image";
+    ImageInvalid "image.invalid" => Failed, "The file cannot be a guest's disk";
+    ImageFetch "image.fetch" => Failed, "The image cannot be fetched";
+    ImageInUse "image.in_use" => InUse, "The image is being fetched";
+    ImageMismatch "image.mismatch" => Refused, "The image is not what was published";
+    SeedInvalid "seed.invalid" => Usage, "The guest cannot be told so at its first start";
     BackendUnavailable "backend.unavailable" => Refused, "This host cannot run such a guest";
     LockPlace "lock.place" => Failed, "The folder of locks cannot be used";
     LockFile "lock.file" => Failed, "A lock file cannot be used";

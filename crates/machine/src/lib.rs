@@ -7,12 +7,15 @@
 
 pub mod backend;
 pub mod code;
+pub mod disk;
 pub mod identity;
+pub mod image;
 pub mod layout;
 pub mod lifecycle;
 pub mod name;
 pub mod problem;
 mod quote;
 pub mod report;
+pub mod seed;
 pub mod size;
 pub mod spec;

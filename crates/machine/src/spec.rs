@@ -91,6 +91,16 @@ pub struct Disk {
     /// The guest may not write.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// How large the guest's disk is to be at least: a smaller one is grown at the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "size_text")]
+    pub size: Option<Bytes>,
+}
+
+fn size_text<S: serde::Serializer>(size: &Option<Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+    match size {
+        Some(size) => size.serialize_text(serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Where a VM came from.
@@ -295,6 +305,7 @@ mod tests {
                 file: "a,b=\"c\".img".into(),
                 format: DiskFormat::Raw,
                 read_only: true,
+                size: Some(Bytes::gibibytes(20)),
             }]),
             iso: Some("/x.iso".into()),
             origin: Some(Origin { created: "t".into(), by: "b".into(), identity: "fresh".into() }),
@@ -320,6 +331,7 @@ mod tests {
         file = 'a,b="c".img'
         format = "raw"
         read_only = true
+        size = "20GiB"
 
         [origin]
         created = "t"

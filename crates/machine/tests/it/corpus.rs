@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../../fuzz/bodies/disk_image.rs"]
+mod disk_image;
 #[path = "../../../../fuzz/bodies/guest_report.rs"]
 mod guest_report;
 #[path = "../../../../fuzz/bodies/hardware_model.rs"]
@@ -11,6 +13,10 @@ mod hardware_model;
 mod identity_argument;
 #[path = "../../../../fuzz/bodies/identity_blob.rs"]
 mod identity_blob;
+#[path = "../../../../fuzz/bodies/image_source.rs"]
+mod image_source;
+#[path = "../../../../fuzz/bodies/seed.rs"]
+mod seed;
 #[path = "../../../../fuzz/bodies/vm_name_and_size.rs"]
 mod vm_name_and_size;
 #[path = "../../../../fuzz/bodies/vm_toml.rs"]
@@ -60,6 +66,21 @@ fn vm_toml_holds() {
 #[test]
 fn guest_report_holds() {
     replay("guest_report", guest_report::check);
+}
+
+#[test]
+fn disk_image_holds() {
+    replay("disk_image", disk_image::check);
+}
+
+#[test]
+fn image_source_holds() {
+    replay("image_source", image_source::check);
+}
+
+#[test]
+fn seed_holds() {
+    replay("seed", seed::check);
 }
 
 #[test]

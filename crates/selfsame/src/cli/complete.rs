@@ -8,9 +8,11 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 use selfsame_host::context::Context;
+use selfsame_host::images::Images;
 use selfsame_host::library::{Activity, glance};
 use selfsame_host::time::Time;
 use selfsame_machine::code::Exit;
+use selfsame_machine::image::official;
 
 use super::Outcome;
 
@@ -30,6 +32,7 @@ pub(super) fn run(arguments: &Arguments, mut command: Command) -> Outcome {
         Wanted::Files => vec![":files".to_owned()],
         Wanted::Vms(which) => vms(which, &words),
         Wanted::Identities => labels().into_iter().chain(vms(Which::All, &[])).collect(),
+        Wanted::Images(whose) => images(whose),
         Wanted::Nothing => Vec::new(),
     };
     // A line is a candidate: what holds a line end is none.
@@ -45,6 +48,7 @@ enum Wanted {
     Files,
     Vms(Which),
     Identities,
+    Images(Whose),
     Nothing,
 }
 
@@ -58,6 +62,15 @@ enum Which {
     Stopped,
     /// No supervisor drives them: to be started, or taken over.
     Startable,
+}
+
+/// Images by who has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Those that have a name.
+    Official,
+    /// Those that are kept here.
+    Kept,
 }
 
 /// Walks along the words as the reader of command lines would.
@@ -121,6 +134,8 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
     }
     match (argument.get_id().as_str(), prefix) {
         ("vm" | "vms" | "subject", "") => Wanted::Vms(which(command.get_name())),
+        ("image", _) => Wanted::Images(Whose::Official),
+        ("kept", _) => Wanted::Images(Whose::Kept),
         ("identity" | "argument", "") => Wanted::Identities,
         _ if argument.get_value_hint() == ValueHint::AnyPath || argument.get_id() == "sources" => {
             Wanted::Files
@@ -154,6 +169,17 @@ fn vms(which: Which, words: &[&OsStr]) -> Vec<String> {
         .map(|vm| vm.word)
         .filter(|word| !named.contains(&OsStr::new(word)))
         .collect()
+}
+
+fn images(whose: Whose) -> Vec<String> {
+    let kept = || {
+        let context = Context::from_environment().ok()?;
+        Images::of(&context.home).list().ok()
+    };
+    match whose {
+        Whose::Official => official().iter().map(|official| official.name.to_owned()).collect(),
+        Whose::Kept => kept().unwrap_or_default().into_iter().map(|here| here.file).collect(),
+    }
 }
 
 fn labels() -> Vec<String> {
@@ -203,6 +229,10 @@ mod tests {
             ("create ", Wanted::Nothing),
             ("create web2 --disk ", Wanted::Files),
             ("create web2 --identity ", Wanted::Identities),
+            ("create web2 --image ", Wanted::Images(Whose::Official)),
+            ("create web2 --ssh-key ", Wanted::Files),
+            ("image pull ", Wanted::Images(Whose::Official)),
+            ("image delete ", Wanted::Images(Whose::Kept)),
             ("mid show ", Wanted::Identities),
             ("identity export -o ", Wanted::Files),
             ("identity import ", Wanted::Files),

@@ -12,6 +12,7 @@ mod doctor;
 mod events;
 mod get;
 mod identity;
+mod image;
 mod list;
 mod man;
 mod overview;
@@ -76,6 +77,9 @@ Everyday:
 Identity (also `mid`):
   identity    Make, keep, show, import and export machine identifiers
 
+Images:
+  image       List, fetch and delete the images that VMs are made of
+
 This host:
   doctor      Check this host and its VMs
   quota       Show how many guests may run at the same time
@@ -126,6 +130,8 @@ enum Command {
     Events(events::Arguments),
     #[command(subcommand, visible_alias = "mid")]
     Identity(identity::Command),
+    #[command(subcommand)]
+    Image(image::Command),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
     Quota(quota::Command),
@@ -189,6 +195,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),
         Command::Identity(command) => identity::run(&context()?, &global, command),
+        Command::Image(command) => image::run(&context()?, &global, command),
         Command::Doctor(arguments) => doctor::run(&context()?, &global, &arguments),
         Command::Quota(command) => quota::run(&context()?, &global, command),
         Command::Config(arguments) => config::run(&context()?, &global, &arguments),

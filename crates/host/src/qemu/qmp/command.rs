@@ -46,6 +46,13 @@ pub enum Command {
     MigrateIncoming(Passed),
     /// Asks what became of the state that was to be written.
     QueryMigrate,
+    /// Makes a disk larger. QEMU would make it smaller, too: the caller compares.
+    BlockResize {
+        /// Which one, from 0, as [`crate::qemu::arguments`] numbers them.
+        disk: usize,
+        /// Its size in bytes.
+        size: u64,
+    },
 }
 
 /// A descriptor that was passed to QEMU before, as a command names it.
@@ -92,6 +99,7 @@ impl Command {
             Self::Migrate(_) => "migrate",
             Self::MigrateIncoming(_) => "migrate-incoming",
             Self::QueryMigrate => "query-migrate",
+            Self::BlockResize { .. } => "block_resize",
         }
     }
 
@@ -104,6 +112,9 @@ impl Command {
             // In bytes a second: more than any disk takes.
             Self::MigrationSpeed => Some(json!({ "max-bandwidth": 1_u64 << 40 })),
             Self::GetFd => Some(json!({ "fdname": STATE })),
+            Self::BlockResize { disk, size } => {
+                Some(json!({ "node-name": format!("disk{disk}"), "size": size }))
+            }
             Self::RemoveFd { set } => Some(json!({ "fdset-id": set })),
             Self::Migrate(passed) | Self::MigrateIncoming(passed) => Some(json!({ "uri": passed.uri() })),
             Self::Capabilities
