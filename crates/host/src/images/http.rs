@@ -143,27 +143,27 @@ impl Client {
 
     /// What a failure of the client means.
     pub(super) fn failure(&self, url: &Url, source: ureq::Error) -> FetchError {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         let url = url.clone();
-        match source {
-            ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
-                FetchError::Unreachable { url, source: Box::new(source) }
-            }
-            ureq::Error::Timeout(_) => FetchError::Stalled { url, seconds: self.patience.as_secs() },
-            ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) | ureq::Error::Http(_) => {
-                FetchError::Garbled { url, source: Box::new(source) }
-            }
-            ureq::Error::Io(source)
-                if matches!(
-                    source.kind(),
-                    std::io::ErrorKind::UnexpectedEof
-                        | std::io::ErrorKind::ConnectionReset
-                        | std::io::ErrorKind::BrokenPipe
-                ) =>
-            {
-                FetchError::Cut { url, source }
-            }
-            source => FetchError::Unreachable { url, source: Box::new(source) },
+        // The client adds errors without notice, so its enum cannot be gone through one by one: what is known to mean
+        // something else is told first, all else keeps us from the server.
+        if let ureq::Error::Timeout(what) = source
+            && !matches!(what, ureq::Timeout::Resolve | ureq::Timeout::Connect)
+        {
+            return FetchError::Stalled { url, seconds: self.patience.as_secs() };
         }
+        if let ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) | ureq::Error::Http(_) = source
+        {
+            return FetchError::Garbled { url, source: Box::new(source) };
+        }
+        if let ureq::Error::Io(error) = source {
+            return if matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe) {
+                FetchError::Cut { url, source: error }
+            } else {
+                FetchError::Unreachable { url, source: Box::new(error.into()) }
+            };
+        }
+        FetchError::Unreachable { url, source: Box::new(source) }
     }
 }
 

@@ -180,8 +180,11 @@ impl Images {
             Source::File(path) => {
                 let vouched = match checksum {
                     Some(expected) => {
-                        let url_like = path.to_string_lossy();
-                        self.check_file(path, expected, &url_like)?;
+                        let found = hash(path, expected)?;
+                        if found != *expected {
+                            let (file, expected) = (path.clone(), expected.clone());
+                            return Err(ImageError::OtherFile { file, expected, found });
+                        }
                         Vouched::ByCaller
                     }
                     None => Vouched::Nobody,
@@ -199,18 +202,6 @@ impl Images {
                 self.obtain(Wanted { url: &url, checksums, checksum, renew }, watch)
             }
         }
-    }
-
-    fn check_file(&self, path: &Path, expected: &Checksum, shown: &str) -> Result<(), ImageError> {
-        let found = hash(path, expected)?;
-        if found == *expected {
-            return Ok(());
-        }
-        let name = shown.to_owned();
-        Err(ImageError::File(FileError::failed("use", path)(std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            format!("{name} has the hash {found}, and not {expected}"),
-        ))))
     }
 
     /// Gives the image of an address, and fetches it if need be.
@@ -257,7 +248,7 @@ impl Images {
         let fetch = Fetch { client: &self.client, url: wanted.url, part: part.clone(), limit: self.limit };
         fetch.run(watch).map_err(fetch_failed)?;
         watch(Progress::Checking);
-        let like = expected.clone().unwrap_or(Checksum::Sha256([0; 32]));
+        let like = expected.clone().unwrap_or(Checksum::Sha256(Box::default()));
         let found = hash(&part, &like)?;
         if let Some(expected) = expected
             && expected != found
@@ -356,7 +347,7 @@ fn hash(path: &Path, like: &Checksum) -> Result<Checksum, FileError> {
         }
     }
     Ok(match like {
-        Checksum::Sha256(_) => Checksum::Sha256(short.finalize().into()),
-        Checksum::Sha512(_) => Checksum::Sha512(long.finalize().into()),
+        Checksum::Sha256(_) => Checksum::Sha256(Box::new(short.finalize().into())),
+        Checksum::Sha512(_) => Checksum::Sha512(Box::new(long.finalize().into())),
     })
 }

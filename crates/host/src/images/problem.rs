@@ -186,6 +186,16 @@ pub enum ImageError {
         /// What it is.
         found: Checksum,
     },
+    /// A file with other bytes than were asked for.
+    #[error("`{}` has the hash {found}, and not {expected}", file.display())]
+    OtherFile {
+        /// The file.
+        file: PathBuf,
+        /// What it should be.
+        expected: Checksum,
+        /// What it is.
+        found: Checksum,
+    },
     /// What came is no image.
     #[error("what came from `{url}` is no disk image")]
     NoImage {
@@ -213,7 +223,7 @@ impl Problem for ImageError {
             Self::Url { .. } => Code::UsageInvalid,
             Self::Fetch { source: FetchError::File(error), .. } => error.code(),
             Self::Fetch { .. } => Code::ImageFetch,
-            Self::Checksums { .. } | Self::Mismatch { .. } => Code::ImageMismatch,
+            Self::Checksums { .. } | Self::Mismatch { .. } | Self::OtherFile { .. } => Code::ImageMismatch,
             Self::NoImage { .. } => Code::ImageInvalid,
             Self::Busy { .. } => Code::ImageInUse,
             Self::File(error) => error.code(),
@@ -231,7 +241,7 @@ impl Problem for ImageError {
                 near.into_iter().chain([Hint::run("see which there are", "selfsame image list")]).collect()
             }
             Self::NotKept { .. } => vec![Hint::run("see which are kept", "selfsame image list")],
-            Self::Url { .. } | Self::Busy { .. } => Vec::new(),
+            Self::Url { .. } | Self::Busy { .. } | Self::OtherFile { .. } => Vec::new(),
             Self::Fetch { source: FetchError::File(error), .. } => error.hints(),
             Self::Fetch { file, url, source } => {
                 let by_hand = Hint::say(format!(

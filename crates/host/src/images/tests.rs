@@ -143,7 +143,7 @@ impl Bench {
 }
 
 fn sha256(data: &[u8]) -> Checksum {
-    Checksum::Sha256(Sha256::digest(data).into())
+    Checksum::Sha256(Box::new(Sha256::digest(data).into()))
 }
 
 fn fetch_error(result: Result<Got, ImageError>) -> FetchError {

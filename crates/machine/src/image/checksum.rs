@@ -21,9 +21,9 @@ pub const LIMIT: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Checksum {
     /// SHA-256.
-    Sha256([u8; 32]),
+    Sha256(Box<[u8; 32]>),
     /// SHA-512.
-    Sha512([u8; 64]),
+    Sha512(Box<[u8; 64]>),
 }
 
 /// A text is no hash of 64 or 128 hexadecimal digits.
@@ -46,8 +46,8 @@ impl FromStr for Checksum {
             .collect();
         let bytes = bytes.ok_or(NoChecksum)?;
         let checksum = match bytes.len() {
-            32 => bytes.try_into().map(Self::Sha256).map_err(drop),
-            64 => bytes.try_into().map(Self::Sha512).map_err(drop),
+            32 => bytes.try_into().map(|bytes| Self::Sha256(Box::new(bytes))).map_err(drop),
+            64 => bytes.try_into().map(|bytes| Self::Sha512(Box::new(bytes))).map_err(drop),
             _ => Err(()),
         };
         let checksum: Self = checksum.map_err(|()| NoChecksum)?;
@@ -75,8 +75,8 @@ impl Checksum {
 impl fmt::Display for Checksum {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes: &[u8] = match self {
-            Self::Sha256(bytes) => bytes,
-            Self::Sha512(bytes) => bytes,
+            Self::Sha256(bytes) => bytes.as_slice(),
+            Self::Sha512(bytes) => bytes.as_slice(),
         };
         write!(formatter, "{}:", self.algorithm())?;
         bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
@@ -235,7 +235,7 @@ mod tests {
 
         #[test]
         fn what_is_written_reads_back(bytes: [u8; 32]) {
-            let checksum = Checksum::Sha256(bytes);
+            let checksum = Checksum::Sha256(Box::new(bytes));
             prop_assert_eq!(checksum.to_string().parse::<Checksum>(), Ok(checksum.clone()));
             let line = checksum.to_string().replace("sha256:", "");
             prop_assert_eq!(find(&format!("{line}  x"), "x"), Ok(checksum));

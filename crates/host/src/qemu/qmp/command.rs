@@ -49,7 +49,7 @@ pub enum Command {
     /// Makes a disk larger. QEMU would make it smaller, too: the caller compares.
     BlockResize {
         /// Which one, from 0, as [`crate::qemu::arguments`] numbers them.
-        disk: usize,
+        disk: u32,
         /// Its size in bytes.
         size: u64,
     },

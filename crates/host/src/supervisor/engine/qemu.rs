@@ -270,7 +270,7 @@ fn disks(bundle: &Bundle) -> Vec<arguments::Disk> {
 /// change under it, and cloud-init looks only once.
 fn growths(bundle: &Bundle) -> Result<Vec<Command>, Report> {
     let mut growths = Vec::new();
-    for (index, disk) in bundle.disks().iter().enumerate().filter(|(_, disk)| !disk.read_only) {
+    for (index, disk) in (0..).zip(bundle.disks()).filter(|(_, disk)| !disk.read_only) {
         let Some(wanted) = disk.size else { continue };
         let is = disk::virtual_size(&bundle.folder.join(&disk.file), disk.format)?;
         if is.is_some_and(|is| is < wanted) {

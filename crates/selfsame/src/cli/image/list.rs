@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context, global: &Global, _arguments: &Arguments) ->
             official.name.to_owned(),
             official.title.to_owned(),
             official.user.to_owned(),
-            here.map_or_else(|| none.clone(), |here| size(here)),
+            here.map_or_else(|| none.clone(), size),
             here.map_or_else(|| none.clone(), &vouched),
         ]);
     }
