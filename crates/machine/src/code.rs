@@ -120,6 +120,7 @@ codes! {
     ImageMismatch "image.mismatch" => Refused, "The image is not what was published";
     SeedInvalid "seed.invalid" => Usage, "The guest cannot be told so at its first start";
     BackendUnavailable "backend.unavailable" => Refused, "This host cannot run such a guest";
+    FolderRefused "folder.refused" => Refused, "The folder cannot be shared with a guest";
     LockPlace "lock.place" => Failed, "The folder of locks cannot be used";
     LockFile "lock.file" => Failed, "A lock file cannot be used";
     StoreCorrupt "store.corrupt" => Failed, "The library's database is damaged";
@@ -141,6 +142,7 @@ codes! {
     SupervisorDied "supervisor.died" => Internal, "The supervisor ended before it could report";
     HomeUnusable "home.unusable" => Failed, "selfsame's own folder cannot be used";
     ConfigInvalid "config.invalid" => Failed, "A configuration file cannot be used";
+    SetupFailed "setup.failed" => Failed, "What selfsame puts on this computer could not be changed";
     FileFailed "file.failed" => Failed, "A file cannot be read or written";
     FileExists "file.exists" => Already, "The file exists";
     InternalFault "internal.fault" => Internal, "A fault in selfsame itself";

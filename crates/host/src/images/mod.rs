@@ -26,6 +26,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::image::checksum::{self, Checksum};
 use selfsame_machine::image::place::{Url, file_name};
 use selfsame_machine::image::{Official, Published, find};
@@ -37,7 +38,6 @@ pub use problem::{FetchError, ImageError};
 use crate::disk;
 use crate::files::{FileError, write_atomically};
 use crate::home::Home;
-use crate::qemu::architecture::Architecture;
 use crate::time::Time;
 use fetch::Fetch;
 use http::Client;
@@ -85,12 +85,6 @@ pub const fn published(official: &Official, architecture: Architecture) -> Publi
         Architecture::X86_64 => official.x86_64,
         Architecture::Aarch64 => official.aarch64,
     }
-}
-
-/// What guests are made for on this host unless somebody says otherwise.
-#[must_use]
-pub const fn usual_architecture() -> Architecture {
-    if cfg!(target_os = "macos") { Architecture::Aarch64 } else { Architecture::X86_64 }
 }
 
 /// How a fetch goes on.

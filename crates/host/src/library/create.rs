@@ -8,20 +8,21 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Identity, Kind, MacAddress};
 use selfsame_machine::name::VmName;
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use selfsame_machine::seed::{Seed, UserData, VolumeError};
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::{Boot, Disk, DiskFormat, Guest, Login, Origin, SCHEMA, Spec};
+use selfsame_machine::spec::{Boot, Disk, DiskFormat, Folder, Guest, Login, Origin, SCHEMA, Spec};
 
 use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK, SEED, SPEC};
 use crate::context::Context;
 use crate::disk::{self, DiskError};
 use crate::files::{CopyMethod, FileError, copy_new};
 use crate::lock::FolderLock;
-use crate::store::{IdentityRow, NewEvent};
+use crate::store::{IdentityRow, NewEvent, Store};
 use crate::time::Time;
 
 const BEGUN: &str = ".selfsame-new-";
@@ -86,6 +87,8 @@ pub struct NewVm {
     pub identifier: Vec<u8>,
     /// How it came to its identity: `fresh`, or what was asked for.
     pub origin: String,
+    /// The architecture of its processors; `None` for macOS guests, which have one only.
+    pub architecture: Option<Architecture>,
     /// Processors.
     pub cpus: u32,
     /// Memory.
@@ -96,10 +99,14 @@ pub struct NewVm {
     pub boot: NewBoot,
     /// Its disk.
     pub disk: DiskSource,
+    /// Folders of the host that the guest can mount, resolved.
+    pub folders: Vec<Folder>,
     /// An optical disc in the drive, by its absolute path.
     pub iso: Option<PathBuf>,
     /// What it is told at its first start, for guests with cloud-init.
     pub first_start: Option<FirstStart>,
+    /// Whether it is made for one run, and deleted at its end. Its identity is not kept in the library then.
+    pub ephemeral: bool,
 }
 
 /// What was made.
@@ -210,17 +217,9 @@ pub fn create(context: &Context, new: &NewVm, now: Time) -> Result<Created, Repo
     sync_folder(parent)?;
     let digest = new.identity.digest().to_string();
     store.vms().forget(&folder)?;
-    store.identities().upsert_seen(&IdentityRow {
-        digest: digest.clone(),
-        kind: new.identity.kind().text().to_owned(),
-        canonical: new.identity.canonical(),
-        raw: new.identifier.clone(),
-        label: None,
-        notes: String::new(),
-        origin: new.origin.split(':').next().unwrap_or("create").to_owned(),
-        origin_detail: Some(format!("create {}", new.name)),
-        first_seen: now,
-    })?;
+    if !new.ephemeral {
+        remember(&store, new, &digest, now)?;
+    }
     super::index::refresh(context, &store, parent, now)?;
     let twins = store.vms().by_digest(&digest)?;
     let twins =
@@ -235,6 +234,22 @@ pub fn create(context: &Context, new: &NewVm, now: Time) -> Result<Created, Repo
         data: serde_json::json!({ "identity": new.identity.canonical(), "origin": new.origin }),
     })?;
     Ok(Created { folder, copied, twins })
+}
+
+/// Puts the identity into the library.
+fn remember(store: &Store, new: &NewVm, digest: &str, now: Time) -> Result<(), Report> {
+    store.identities().upsert_seen(&IdentityRow {
+        digest: digest.to_owned(),
+        kind: new.identity.kind().text().to_owned(),
+        canonical: new.identity.canonical(),
+        raw: new.identifier.clone(),
+        label: None,
+        notes: String::new(),
+        origin: new.origin.split(':').next().unwrap_or("create").to_owned(),
+        origin_detail: Some(format!("create {}", new.name)),
+        first_seen: now,
+    })?;
+    Ok(())
 }
 
 /// Makes the hidden folder and locks it.
@@ -332,14 +347,18 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
     let spec = Spec {
         schema: SCHEMA,
         guest: Some(new.guest),
+        architecture: new.architecture,
         cpus: new.cpus,
         memory: new.memory,
         mac_address: Some(new.mac_address),
         machine: None,
         protected: false,
+        autostart: false,
+        ephemeral: new.ephemeral,
         boot,
         disks: Some(disk.into_iter().chain(seed).collect()),
         iso,
+        folders: new.folders.clone(),
         login: new.first_start.as_ref().and_then(|first| first.user.clone()).map(|user| Login { user }),
         origin: Some(Origin {
             created: now.to_string(),

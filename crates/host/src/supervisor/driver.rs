@@ -21,6 +21,7 @@ use selfsame_machine::report::{GuestReport, ReportReader};
 
 use super::connection::Connection;
 use super::protocol::{Reply, Status, Want};
+use super::tether::Bond;
 use crate::state::Vault;
 
 /// More clients than this wait in the kernel's queue until one has gone.
@@ -48,6 +49,8 @@ pub(super) struct Doors {
     pub(super) report: Option<UnixStream>,
     /// Readable when this process is told to end.
     pub(super) signals: UnixStream,
+    /// What binds the guest to the command that started it, if anything does.
+    pub(super) bond: Option<Bond>,
 }
 
 /// The running VM with everything that is polled for it.
@@ -57,6 +60,7 @@ pub(super) struct Driver<B> {
     pub(super) listener: UnixListener,
     pub(super) report: Option<UnixStream>,
     pub(super) signals: UnixStream,
+    bond: Option<Bond>,
     /// The state as clients see it, but for the phase.
     pub(super) status: Status,
     /// What a signal to the supervisor asks the guest for.
@@ -82,13 +86,14 @@ impl<B: Backend> Driver<B> {
         on_signal: Request,
         vault: Vault,
     ) -> Self {
-        let Doors { listener, report, signals } = doors;
+        let Doors { listener, report, signals, bond } = doors;
         Self {
             life,
             guest,
             listener,
             report,
             signals,
+            bond,
             status,
             on_signal,
             vault,
@@ -123,6 +128,10 @@ impl<B: Backend> Driver<B> {
             if ready.signals {
                 drop(self.signals.read(&mut [0; 64]));
                 self.advance(&Event::Request(self.on_signal), chronicle);
+            }
+            if ready.bond && self.bond.as_mut().is_some_and(Bond::is_cut) {
+                self.bond = None;
+                self.advance(&Event::Request(Request::Kill), chronicle);
             }
             // Events of the guest that came with them go first.
             self.hear(chronicle);
@@ -285,6 +294,10 @@ impl<B: Backend> Driver<B> {
                 Some(report) => PollFd::from_borrowed_fd(report, PollFlags::IN),
                 None => PollFd::new(&self.signals, PollFlags::empty()),
             },
+            match &self.bond {
+                Some(bond) => PollFd::new(bond, PollFlags::IN),
+                None => PollFd::new(&self.signals, PollFlags::empty()),
+            },
         ];
         let guest = self.guest.descriptors();
         descriptors.extend(self.vault.descriptor().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -295,7 +308,12 @@ impl<B: Backend> Driver<B> {
         let happened = |index: usize| {
             outcome.is_ok() && descriptors.get(index).is_some_and(|entry| !entry.revents().is_empty())
         };
-        Ready { signals: happened(0), listener: happened(1), report: self.report.is_some() && happened(2) }
+        Ready {
+            signals: happened(0),
+            listener: happened(1),
+            report: self.report.is_some() && happened(2),
+            bond: happened(3),
+        }
     }
 
     fn report_descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -359,4 +377,5 @@ struct Ready {
     signals: bool,
     listener: bool,
     report: bool,
+    bond: bool,
 }

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
 
 use super::client::read_line;
 use super::problem::SupervisorError;
-use super::protocol::Outcome;
+use super::protocol::{Outcome, Status};
+use super::tether::Tether;
 use crate::bundle::LOGS;
 use crate::context::{Context, LOCK_DIRECTORY};
 use crate::lock::PlaceSource;
@@ -38,8 +40,23 @@ pub struct Options {
     pub mission: Mission,
     /// The accelerator asked for, if any.
     pub accelerator: Option<accelerator::Request>,
+    /// Folders of the host for this run alone, resolved.
+    pub folders: Vec<Folder>,
     /// What the start may pass over.
     pub overrides: crate::gate::Overrides,
+    /// Whether the guest ends with the command that starts it.
+    pub tethered: bool,
+}
+
+/// A guest that is up.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its state.
+    pub status: Box<Status>,
+    /// What people should know although it started.
+    pub notes: Vec<String>,
+    /// What the command must hold as long as the guest is to live, where it is bound to the command.
+    pub tether: Option<Tether>,
 }
 
 /// Starts a supervisor and waits for its one line: the guest is up, or why not.
@@ -48,7 +65,7 @@ pub struct Options {
 ///
 /// # Errors
 /// What the supervisor says, or that it could not be started.
-pub fn launch(context: &Context, options: &Options, arguments: Vec<OsString>) -> Result<Outcome, Report> {
+pub fn launch(context: &Context, options: &Options, arguments: Vec<OsString>) -> Result<Launched, Report> {
     let name = context.named(&options.folder);
     let mut command = Command::new(own_program().map_err(SupervisorError::Launch)?);
     // The supervisor runs elsewhere: what is relative here is resolved here.
@@ -60,19 +77,20 @@ pub fn launch(context: &Context, options: &Options, arguments: Vec<OsString>) ->
         .arg0(title(&name.name))
         .args(arguments)
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(if options.tethered { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(log(&options.folder))
         .spawn()
         .map_err(SupervisorError::Launch)?;
     let died = || -> Report { SupervisorError::Died { name: name.clone() }.into() };
+    let tether = child.stdin.take().map(Tether::new);
     let Some(stdout) = child.stdout.take() else { return Err(died()) };
     let outcome: Result<Outcome, std::io::Error> = read_line(&mut BufReader::new(stdout));
     // An ended supervisor is collected; a living one is nobody's child once this command has ended.
     drop(child.try_wait());
     match outcome {
         Ok(Outcome::Failed(report)) => Err(report),
-        Ok(up @ Outcome::Up { .. }) => Ok(up),
+        Ok(Outcome::Up { status, notes }) => Ok(Launched { status, notes, tether }),
         Err(_) => Err(died()),
     }
 }

@@ -15,6 +15,8 @@
 //! - At the end the waiting clients are told last, when everything is free: who waited may start the VM again at once.
 //! - A guest of Virtualization.framework (macOS) lives in its supervisor, and ends with it: there is nothing to adopt.
 //! - A suspended VM holds nothing: its state lies in its folder, and the next start goes on from there (`state`).
+//! - A VM that was made for one run is bound to the command that started it (`tether`): whichever of command, supervisor
+//!   and guest ends first, the others end too, and the supervisor that sees the end deletes the VM.
 //!
 //! A supervisor has one thread of ours and, beside a quiet guest, never wakes. A second one seals the state of a guest that
 //! is being suspended; it only reads and writes files.
@@ -30,12 +32,14 @@ mod problem;
 mod protocol;
 mod record;
 mod start;
+mod tether;
 
 pub use client::{Client, ClientError, PATIENCE};
-pub use launch::{Mission, Options, launch};
+pub use launch::{Launched, Mission, Options, launch};
 pub use problem::SupervisorError;
 pub use protocol::{Call, Ended, Greeting, Outcome, PROTOCOL, Reply, Status, Want};
 pub use record::{RunNames, RunRecord};
+pub use tether::Tether;
 
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -53,6 +57,7 @@ use crate::state::Vault;
 use crate::store::Store;
 use chronicle::StoreChronicle;
 use driver::{Doors, Driver};
+use tether::Bond;
 
 /// How long a second supervisor waits for what becomes of the first: the longest that a start may take. On macOS that is
 /// the gate's wait for files to be let go of, and then the framework's start with its tries.
@@ -105,7 +110,7 @@ pub fn supervise(options: &Options, mut outcome: impl Write) {
     if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
     }
-    hold.drive(up, signals);
+    hold.drive(up, signals, options.tethered);
 }
 
 fn tell(outcome: &mut impl Write, message: &Outcome) {
@@ -219,7 +224,7 @@ impl Hold {
     }
 
     /// Drives the VM to its end, gives everything back, and tells those who wait.
-    fn drive(&mut self, up: Up, signals: UnixStream) {
+    fn drive(&mut self, up: Up, signals: UnixStream, tethered: bool) {
         let Up { life, guest, report, status, record, notes: _, passage } = up;
         let mut chronicle = StoreChronicle::new(&self.context, &record);
         let stop = u64::try_from(self.context.config.stop_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -227,7 +232,12 @@ impl Hold {
             // Out of descriptors: the guest goes on as an orphan, which the next supervisor adopts.
             return;
         };
-        let doors = Doors { listener, report, signals };
+        let bond = match (tethered, record.ephemeral) {
+            (true, _) => Bond::of_standard_input().ok(),
+            (false, true) => Bond::cut().ok(),
+            (false, false) => None,
+        };
+        let doors = Doors { listener, report, signals, bond };
         let on_signal = Request::Stop { timeout_ms: stop };
         let Ok(folder) = FolderLock::open(&self.folder.pinned()) else { return };
         let vault = Vault::new(folder, record.made.clone());
@@ -240,9 +250,20 @@ impl Hold {
         drop(passage);
         self.forget_guest();
         self.leave();
+        if record.ephemeral {
+            self.delete();
+        }
         for mut client in waiting.into_iter().filter(|client| client.awaits_end) {
             client.reply(&Reply::Ended(ended.clone()));
         }
+    }
+
+    /// Deletes the VM of a run that is over. What cannot be deleted stays a VM like any other, which `list` shows, and the
+    /// next run of that kind tries again.
+    fn delete(&self) {
+        // By its present path: it may have been renamed while it ran.
+        let folder = std::fs::read_link(self.folder.pinned()).unwrap_or_else(|_| self.folder.pinned());
+        drop(crate::library::delete(&self.context, &folder, crate::time::Time::now()));
     }
 
     /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.

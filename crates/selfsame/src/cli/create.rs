@@ -6,11 +6,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use selfsame_host::context::Context;
-use selfsame_host::images::{Images, Source, Vouched, usual_architecture};
+use selfsame_host::folders;
+use selfsame_host::images::{Images, Source, Vouched};
 use selfsame_host::library::{
     DiskSource, NewBoot, NewVm, check_free, create, fresh_identity, fresh_mac, resolve,
 };
 use selfsame_host::time::Time;
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use selfsame_machine::identity::{Kind, MacAddress};
 use selfsame_machine::image::checksum::Checksum;
@@ -37,6 +39,8 @@ use crate::output::{Format, data, json, note};
 ///
 /// Example: selfsame create web1 --disk debian.qcow2 --memory 2GiB
 ///
+/// Example: selfsame create arm1 --disk debian-arm64.qcow2 --arch aarch64
+///
 /// Example: selfsame create web2 --disk debian.qcow2 --identity web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -48,7 +52,10 @@ pub(super) struct Arguments {
     /// A macOS guest (on Apple silicon Macs)
     #[arg(long)]
     macos: bool,
-    /// Boot this kernel directly, without firmware
+    /// The architecture of its processors; another one than this host's is emulated [default: this host's]
+    #[arg(long, value_enum, value_name = "ARCHITECTURE")]
+    arch: Option<Arch>,
+    /// Boot this kernel directly, without firmware of its own
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// The initial file system that goes with the kernel
@@ -80,6 +87,9 @@ pub(super) struct Arguments {
     /// Put this image of an optical disc into the drive
     #[arg(long, value_name = "PATH")]
     iso: Option<PathBuf>,
+    /// Let the guest mount this folder of the host as TAG: `[TAG:]PATH[:ro]`
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath)]
+    dir: Vec<OsString>,
     /// Virtual processors
     #[arg(long, value_name = "N", default_value = "2")]
     cpus: u32,
@@ -104,6 +114,23 @@ const EMPTY_DISK: Bytes = Bytes::gibibytes(64);
 enum Firmware {
     Uefi,
     Bios,
+}
+
+/// An architecture by name.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Arch {
+    #[value(name = "x86_64")]
+    X86_64,
+    Aarch64,
+}
+
+impl Arch {
+    pub(super) const fn architecture(self) -> Architecture {
+        match self {
+            Self::X86_64 => Architecture::X86_64,
+            Self::Aarch64 => Architecture::Aarch64,
+        }
+    }
 }
 
 pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> Outcome {
@@ -133,14 +160,15 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
     };
     let size = arguments.disk_size;
     let mut got = None;
+    let architecture = arguments.arch.map_or_else(Architecture::of_new_guests, Arch::architecture);
     let disk = match (arguments.disk, source, arguments.no_disk) {
         (Some(image), ..) => DiskSource::Image { image, size },
         (None, Some(source), _) => {
             let mut display = Display::new(global);
             let images = Images::of(&context.prepare()?);
             let checksum = arguments.sha256.as_ref();
-            let image = images
-                .get(&source, usual_architecture(), checksum, false, &mut |progress| display.show(&progress));
+            let image =
+                images.get(&source, architecture, checksum, false, &mut |progress| display.show(&progress));
             display.end();
             let image = got.insert(image?).path.clone();
             DiskSource::Image { image, size }
@@ -159,13 +187,19 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         identity,
         identifier,
         origin,
+        architecture: match (arguments.arch, guest) {
+            (Some(_), _) | (None, Guest::Linux) => Some(architecture),
+            (None, Guest::Macos) => None,
+        },
         cpus: arguments.cpus,
         memory: arguments.memory,
         mac_address,
         boot,
         disk,
+        folders: folders::asked(&context.home, &arguments.dir)?,
         iso: arguments.iso,
         first_start,
+        ephemeral: false,
     };
     let created = create(context, &new, Time::now())?;
     let predicted = identity.predictions();

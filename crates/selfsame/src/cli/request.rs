@@ -296,7 +296,9 @@ fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Cli
         folder: folder.to_owned(),
         mission: Mission::AdoptOnly,
         accelerator: None,
+        folders: Vec::new(),
         overrides: Overrides::default(),
+        tethered: false,
     };
     match launch(context, &options, supervise::arguments(&options, None)) {
         Ok(_) => {}

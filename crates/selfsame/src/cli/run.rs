@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use selfsame_host::bundle::{CONSOLE_LOG, Named};
 use selfsame_host::context::Context;
+use selfsame_host::folders;
 use selfsame_host::gate::Overrides;
 use selfsame_host::library::find;
 use selfsame_host::lock::FolderLock;
 use selfsame_host::qemu::accelerator;
 use selfsame_host::supervisor::{
-    Client, Ended, Mission, Options, Outcome as Started, PATIENCE, RunNames, Status, SupervisorError, launch,
+    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch,
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
 
 use super::{Global, Outcome, supervise};
 use crate::output::{Format, data, json, note};
@@ -30,6 +32,8 @@ use crate::output::{Format, data, json, note};
 /// Example: selfsame run -d web1
 ///
 /// Example: selfsame run --accel tcg web1
+///
+/// Example: selfsame run -d --dir ~/src:ro web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Come back as soon as the guest runs
@@ -42,7 +46,7 @@ pub(super) struct Arguments {
 /// The same as `run -d`
 ///
 /// Example: selfsame start web1
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct StartArguments {
     /// The VM: its name, or a path
     #[arg(value_name = "NAME")]
@@ -53,15 +57,27 @@ pub(super) struct StartArguments {
     /// Let the guest stand still until `resume`
     #[arg(long)]
     paused: bool,
+    /// For this run, a folder of the host for the guest: `[TAG:]PATH[:ro]`, TAG being its name if not said. In the guest:
+    /// `mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath)]
+    dir: Vec<OsString>,
     /// Start although nobody can tell whether this twin runs; it is written down
     #[arg(long, value_name = "PATH")]
     despite: Vec<PathBuf>,
     /// Start although the identifier is not that of the last good start; it is written down
     #[arg(long)]
     accept_identity: bool,
+    /// End the guest with this command.
+    #[arg(skip)]
+    tethered: bool,
 }
 
 impl StartArguments {
+    /// A plain start of the VM in this folder.
+    pub(super) fn of(folder: PathBuf) -> Self {
+        Self { vm: folder.into(), ..Self::default() }
+    }
+
     pub(super) fn detached(self) -> Arguments {
         Arguments { detach: true, start: self }
     }
@@ -76,10 +92,16 @@ impl StartArguments {
         folder: PathBuf,
         accelerator: Option<Accelerator>,
         despite: Vec<PathBuf>,
+        folders: &[Folder],
     ) -> Self {
         let mut all = self.despite.clone();
         all.extend(despite);
-        Self { vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
+        // A list that is given now is the list.
+        let dir = match self.dir.as_slice() {
+            [] => folders.iter().map(|folder| folder.to_string().into()).collect(),
+            given => given.to_vec(),
+        };
+        Self { dir, vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
     }
 }
 
@@ -108,7 +130,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let folder = find(context, &arguments.start.vm)?;
     let (name, names) = (context.named(&folder), names(&folder)?);
     let console = Console::after_now(&folder);
-    let (status, notes) = start(context, &arguments.start)?;
+    let Launched { status, notes, tether: _ } = start(context, &arguments.start)?;
     for text in notes {
         note(&format!("note: {text}"));
     }
@@ -134,10 +156,7 @@ pub(super) fn up(name: &Named, status: &Status) -> String {
 }
 
 /// Starts a VM, or takes it over, and comes back when it is up: with its state, and what people should know.
-pub(super) fn start(
-    context: &Context,
-    arguments: &StartArguments,
-) -> Result<(Box<Status>, Vec<String>), Report> {
+pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Launched, Report> {
     let folder = find(context, &arguments.vm)?;
     let name = context.named(&folder);
     // Asked before a process is started for it: the common way to find that it runs already.
@@ -150,12 +169,11 @@ pub(super) fn start(
         folder,
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
+        folders: folders::asked(&context.home, &arguments.dir)?,
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
+        tethered: arguments.tethered,
     };
-    match launch(context, &options, supervise::arguments(&options, arguments.accel))? {
-        Started::Up { status, notes } => Ok((status, notes)),
-        Started::Failed(report) => Err(report),
-    }
+    launch(context, &options, supervise::arguments(&options, arguments.accel))
 }
 
 pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {

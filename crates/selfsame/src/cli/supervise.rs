@@ -3,9 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use selfsame_host::folders::FolderError;
 use selfsame_host::gate::Overrides;
 use selfsame_host::supervisor::{Mission, Options};
 use selfsame_machine::code::Exit;
+use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
+use selfsame_machine::spec::folder::Request;
 
 use super::Outcome;
 use super::run::Accelerator;
@@ -24,9 +28,14 @@ pub(super) struct Arguments {
     #[arg(long, value_enum)]
     accel: Option<Accelerator>,
     #[arg(long)]
+    dir: Vec<String>,
+    #[arg(long)]
     despite: Vec<PathBuf>,
     #[arg(long)]
     accept_identity: bool,
+    /// End the guest when standard input is closed
+    #[arg(long)]
+    tethered: bool,
 }
 
 /// How this program is told to be the supervisor with these options. Others know supervisors by this form: see
@@ -46,14 +55,29 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
         };
         arguments.push(name.into());
     }
+    for folder in &options.folders {
+        arguments.push(format!("--dir={folder}").into());
+    }
     for path in &options.overrides.despite {
         arguments.extend(["--despite".into(), path.into()]);
     }
     if options.overrides.accept_identity {
         arguments.push("--accept-identity".into());
     }
+    if options.tethered {
+        arguments.push("--tethered".into());
+    }
     arguments.extend(["--".into(), (&options.folder).into()]);
     arguments
+}
+
+/// The folders as [`arguments`] wrote them.
+fn folders(texts: &[String]) -> Result<Vec<Folder>, Report> {
+    let folder = |text: &String| -> Result<Folder, Report> {
+        let Request { tag, path, read_only } = text.parse().map_err(FolderError::Request)?;
+        Ok(Folder { tag: tag.unwrap_or_default(), path, read_only })
+    };
+    texts.iter().map(folder).collect()
 }
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
@@ -63,7 +87,9 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         folder: arguments.folder,
         mission,
         accelerator: arguments.accel.map(Accelerator::request),
+        folders: folders(&arguments.dir)?,
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
+        tethered: arguments.tethered,
     };
     selfsame_host::supervisor::supervise(&options, std::io::stdout());
     Ok(Exit::Ok)
@@ -78,7 +104,16 @@ mod tests {
         for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
             let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
             let folder = PathBuf::from("/vms/a b.vm");
-            let options = Options { folder: folder.clone(), mission, accelerator: None, overrides };
+            let shared = Folder { tag: "src".into(), path: "/a --:ro".into(), read_only: false };
+            let folders = vec![shared];
+            let options = Options {
+                folder: folder.clone(),
+                mission,
+                accelerator: None,
+                folders,
+                overrides,
+                tethered: true,
+            };
             let mut all: Vec<OsString> = vec!["selfsame: a b".into()];
             all.extend(super::arguments(&options, Some(Accelerator::Tcg)));
             assert_eq!(selfsame_host::lock::supervised_folder(&all), Some(folder.as_path()));

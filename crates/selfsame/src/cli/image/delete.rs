@@ -1,7 +1,8 @@
 //! `selfsame image delete`.
 
 use selfsame_host::context::Context;
-use selfsame_host::images::{Images, published, usual_architecture};
+use selfsame_host::images::{Images, published};
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use selfsame_machine::image::find;
 
@@ -25,7 +26,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let mut deleted = Vec::new();
     for name in &arguments.kept {
         let file = match find(name) {
-            Some(official) => published(official, usual_architecture()).file,
+            Some(official) => published(official, Architecture::of_new_guests()).file,
             None => name,
         };
         images.delete(file)?;

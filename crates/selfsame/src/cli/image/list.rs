@@ -1,7 +1,8 @@
 //! `selfsame image list`.
 
 use selfsame_host::context::Context;
-use selfsame_host::images::{Here, Images, published, usual_architecture};
+use selfsame_host::images::{Here, Images, published};
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use selfsame_machine::image::official;
 
@@ -16,8 +17,10 @@ pub(in crate::cli) struct Arguments {}
 
 pub(super) fn run(context: &Context, global: &Global, _arguments: &Arguments) -> Outcome {
     let here = Images::of(&context.home).list()?;
-    let known: Vec<_> =
-        official().iter().map(|official| (official, published(official, usual_architecture()))).collect();
+    let known: Vec<_> = official()
+        .iter()
+        .map(|official| (official, published(official, Architecture::of_new_guests())))
+        .collect();
     let of = |file: &str| here.iter().find(|here| here.file == file && !here.partial);
     let others = || here.iter().filter(|here| here.partial || known.iter().all(|(_, p)| p.file != here.file));
     if global.format == Format::Json {
@@ -28,7 +31,7 @@ pub(super) fn run(context: &Context, global: &Global, _arguments: &Arguments) ->
                     "name": official.name,
                     "title": official.title,
                     "login_user": official.user,
-                    "architecture": usual_architecture().text(),
+                    "architecture": Architecture::of_new_guests().text(),
                     "url": published.url(),
                     "checksums_url": published.checksums_url(),
                     "kept": of(published.file).map(document),

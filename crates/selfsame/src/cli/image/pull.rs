@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 
 use selfsame_host::context::Context;
-use selfsame_host::images::{Images, Source, Vouched, usual_architecture};
+use selfsame_host::images::{Images, Source, Vouched};
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use selfsame_machine::image::checksum::Checksum;
 
 use super::{Display, document};
+use crate::cli::create::Arch;
 use crate::cli::{Global, Outcome, usage_problem};
 use crate::output::{Format, data, json, note};
 
@@ -23,6 +25,9 @@ pub(in crate::cli) struct Arguments {
     /// A name, as `image list` shows it, or an address
     #[arg(value_name = "NAME|URL")]
     image: OsString,
+    /// The architecture of an official image [default: this host's]
+    #[arg(long, value_enum, value_name = "ARCH")]
+    arch: Option<Arch>,
     /// The hash that it must have: SHA-256 or SHA-512, in hexadecimal
     #[arg(long, value_name = "HEX")]
     sha256: Option<Checksum>,
@@ -33,11 +38,11 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     if let Source::File(path) = &source {
         return Err(usage_problem(format!("`{}` is a file, and here already", path.display())));
     }
+    let architecture = arguments.arch.map_or_else(Architecture::of_new_guests, Arch::architecture);
     let images = Images::of(&context.prepare()?);
     let mut display = Display::new(global);
     let checksum = arguments.sha256.as_ref();
-    let got =
-        images.get(&source, usual_architecture(), checksum, true, &mut |progress| display.show(&progress));
+    let got = images.get(&source, architecture, checksum, true, &mut |progress| display.show(&progress));
     display.end();
     let got = got?;
     if global.format == Format::Json {
