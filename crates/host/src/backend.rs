@@ -8,12 +8,15 @@ use selfsame_machine::lifecycle::{BackendEvent, Order};
 use selfsame_machine::problem::{Hint, Problem};
 
 use crate::qemu::guest::{OrderError, Qemu};
+use crate::sim::{Sim, SimError};
 
 /// A guest, whatever runs it.
 #[derive(Debug)]
 pub enum AnyBackend {
     /// A process of QEMU.
     Qemu(Box<Qemu>),
+    /// A guest that is played in this process.
+    Sim(Sim),
     /// A guest of Virtualization.framework in this process.
     #[cfg(target_os = "macos")]
     Vz(Hosted),
@@ -25,6 +28,8 @@ pub enum AnyBackend {
 pub enum AnyError {
     /// To QEMU.
     Qemu(OrderError),
+    /// To a guest that is played.
+    Sim(SimError),
     /// To the framework.
     #[cfg(target_os = "macos")]
     Vz(selfsame_vz::VzError),
@@ -34,6 +39,7 @@ impl Problem for AnyError {
     fn code(&self) -> Code {
         match self {
             Self::Qemu(error) => error.code(),
+            Self::Sim(error) => error.code(),
             #[cfg(target_os = "macos")]
             Self::Vz(error) => error.code(),
         }
@@ -42,6 +48,7 @@ impl Problem for AnyError {
     fn hints(&self) -> Vec<Hint> {
         match self {
             Self::Qemu(error) => error.hints(),
+            Self::Sim(error) => error.hints(),
             #[cfg(target_os = "macos")]
             Self::Vz(error) => error.hints(),
         }
@@ -53,6 +60,7 @@ impl AnyBackend {
     pub fn tell_again(&mut self, events: Vec<BackendEvent>) {
         match self {
             Self::Qemu(qemu) => qemu.tell_again(events),
+            Self::Sim(sim) => sim.tell_again(events),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => drop(hosted.first.splice(0..0, events)),
         }
@@ -65,6 +73,7 @@ impl Backend for AnyBackend {
     fn order(&mut self, order: Order) -> Result<(), AnyError> {
         match self {
             Self::Qemu(qemu) => qemu.order(order).map_err(AnyError::Qemu),
+            Self::Sim(sim) => sim.order(order).map_err(AnyError::Sim),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => hosted.vz.order(order).map_err(AnyError::Vz),
         }
@@ -73,6 +82,7 @@ impl Backend for AnyBackend {
     fn take_events(&mut self) -> Vec<BackendEvent> {
         match self {
             Self::Qemu(qemu) => qemu.take_events(),
+            Self::Sim(sim) => sim.take_events(),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => {
                 let mut events = std::mem::take(&mut hosted.first);
@@ -85,6 +95,7 @@ impl Backend for AnyBackend {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         match self {
             Self::Qemu(qemu) => qemu.descriptors(),
+            Self::Sim(sim) => sim.descriptors(),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => hosted.vz.descriptors(),
         }

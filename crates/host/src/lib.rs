@@ -18,6 +18,7 @@ pub mod lock;
 pub mod process;
 pub mod qemu;
 pub mod quota;
+pub mod sim;
 pub mod socket;
 pub mod state;
 pub mod store;

@@ -14,5 +14,7 @@ pub mod name;
 pub mod problem;
 mod quote;
 pub mod report;
+pub mod sim;
 pub mod size;
+pub mod span;
 pub mod spec;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use selfsame_machine::problem::Report;
+use selfsame_machine::sim::Behaviour;
 
 use super::client::read_line;
 use super::problem::SupervisorError;
@@ -39,6 +40,8 @@ pub struct Options {
     pub mission: Mission,
     /// The accelerator asked for, if any.
     pub accelerator: Option<accelerator::Request>,
+    /// How the guest behaves, if it is one that is played.
+    pub sim: Option<Behaviour>,
     /// What the start may pass over.
     pub overrides: crate::gate::Overrides,
     /// Whether the guest ends with the command that starts it.

@@ -268,7 +268,7 @@ impl Hold {
 
     /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.
     fn forget_guest(&self) {
-        for name in [self.names.monitor(), self.names.report()] {
+        for name in [self.names.monitor(), self.names.report(), self.names.sim()] {
             drop(self.sockets.remove(&name));
         }
     }

@@ -44,6 +44,12 @@ impl RunNames {
         format!("{}.report", self.0)
     }
 
+    /// Where a guest that is played is poked.
+    #[must_use]
+    pub fn sim(self) -> String {
+        format!("{}.sim", self.0)
+    }
+
     /// The record.
     #[must_use]
     pub fn record(self) -> String {
@@ -84,6 +90,9 @@ pub struct RunRecord {
     /// Whether the VM is deleted when this run has ended.
     #[serde(default)]
     pub ephemeral: bool,
+    /// How the guest behaves, if it is one that is played.
+    #[serde(default)]
+    pub sim: Option<String>,
     /// How it ended, where the store could not be told.
     pub ended: Option<(Cause, String)>,
 }

@@ -41,7 +41,7 @@ impl Hold {
         if !bundle.described && bundle.disks().is_empty() {
             return Err(crate::bundle::BundleError::Empty { folder: bundle.folder }.into());
         }
-        Engine::expect(&self.context, &bundle)?;
+        Engine::expect(&self.context, &bundle, options)?;
         let store = self.context.store()?;
         self.heal(&store)?;
         let mut passage =
@@ -80,6 +80,7 @@ impl Hold {
             machine: words.machine,
             made: Some(made),
             ephemeral: bundle.spec.ephemeral,
+            sim: None,
             ended: None,
         };
         let Started { mut guest, report, record, mut is_paused } =

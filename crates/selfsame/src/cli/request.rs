@@ -296,6 +296,7 @@ fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Cli
         folder: folder.to_owned(),
         mission: Mission::AdoptOnly,
         accelerator: None,
+        sim: None,
         overrides: Overrides::default(),
         tethered: false,
     };

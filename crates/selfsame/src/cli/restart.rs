@@ -10,6 +10,7 @@ use selfsame_host::store::EventFilter;
 use selfsame_host::supervisor::{Launched, RunNames, RunRecord};
 use selfsame_machine::code::Exit;
 use selfsame_machine::problem::{Hint, Report};
+use selfsame_machine::sim::Behaviour;
 
 use super::run::{Accelerator, StartArguments};
 use super::{Global, Outcome, request, run};
@@ -38,10 +39,10 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let name = context.named(&folder);
     // What would refuse the start is asked first, as far as it can be: a VM that runs is worth more than one that is to.
     let bundle = Bundle::read(&folder)?;
-    if cfg!(target_os = "linux") {
+    let before = Before::ask(context, &folder, RunNames(bundle.key))?;
+    if cfg!(target_os = "linux") && before.sim.is_none() {
         context.installation()?;
     }
-    let before = Before::ask(context, &folder, RunNames(bundle.key))?;
     let stopped =
         request::ask(context, folder.as_os_str(), request::stop_request(context, arguments.timeout))?;
     if global.format == Format::Text && !global.quiet && stopped.has_ended() {
@@ -49,7 +50,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     }
     // An override is somebody's word about one run: it holds for the run that goes on, and for no later one.
     let start = if stopped.has_ended() {
-        arguments.start.with(folder, before.accelerator, before.despite)
+        arguments.start.with(folder, before.accelerator, before.despite).played(before.sim)
     } else {
         arguments.start.with(folder, None, Vec::new())
     };
@@ -75,6 +76,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
 
 /// How the VM was started, as far as it would not come about by itself again.
 struct Before {
+    sim: Option<Behaviour>,
     accelerator: Option<Accelerator>,
     despite: Vec<PathBuf>,
 }
@@ -83,6 +85,7 @@ impl Before {
     fn ask(context: &Context, folder: &Path, names: RunNames) -> Result<Self, Report> {
         let record = RunRecord::read(&context.home.run(), names).filter(RunRecord::is_of_this_boot);
         let by_rule = context.accelerator(None).accelerator;
+        let sim = record.as_ref().and_then(|record| record.sim.as_ref()?.parse().ok());
         let accelerator = record
             .map(|record| record.accelerator)
             .filter(|word| word != by_rule.text())
@@ -92,6 +95,6 @@ impl Before {
         let started = events.into_iter().rev().find(|event| event.what.kind == "vm.started");
         let despite =
             started.and_then(|event| serde_json::from_value(event.what.data["despite"].clone()).ok());
-        Ok(Self { accelerator, despite: despite.unwrap_or_default() })
+        Ok(Self { sim, accelerator, despite: despite.unwrap_or_default() })
     }
 }

@@ -18,6 +18,7 @@ use selfsame_host::supervisor::{
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
 use selfsame_machine::problem::Report;
+use selfsame_machine::sim::{Behaviour, NoBehaviour};
 
 use super::{Global, Outcome, supervise};
 use crate::output::{Format, data, json, note};
@@ -50,6 +51,9 @@ pub(super) struct StartArguments {
     /// What runs the guest's instructions
     #[arg(long, value_enum, value_name = "ACCELERATOR")]
     accel: Option<Accelerator>,
+    /// `sim`, or `sim:BEHAVIOUR`: a guest that is played, to try out selfsame itself
+    #[arg(long, hide = true, value_parser = sim)]
+    backend: Option<Behaviour>,
     /// Let the guest stand still until `resume`
     #[arg(long)]
     paused: bool,
@@ -73,6 +77,11 @@ impl StartArguments {
         &self.vm
     }
 
+    /// The same with a guest that is played so, where nothing else was said.
+    pub(super) fn played(self, sim: Option<Behaviour>) -> Self {
+        Self { backend: self.backend.or(sim), ..self }
+    }
+
     /// The same for the VM in this folder, with what counts where nothing else was said.
     pub(super) fn with(
         &self,
@@ -84,6 +93,15 @@ impl StartArguments {
         all.extend(despite);
         Self { vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
     }
+}
+
+/// Reads the one back end that is chosen by name.
+fn sim(text: &str) -> Result<Behaviour, String> {
+    let (name, behaviour) = text.split_once(':').unwrap_or((text, ""));
+    if name != "sim" {
+        return Err("the one back end to choose is `sim`".to_owned());
+    }
+    behaviour.parse().map_err(|error: NoBehaviour| error.to_string())
 }
 
 /// An accelerator by name.
@@ -150,6 +168,7 @@ pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Lau
         folder,
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
+        sim: arguments.backend.clone(),
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use selfsame_host::gate::Overrides;
 use selfsame_host::supervisor::{Mission, Options};
 use selfsame_machine::code::Exit;
+use selfsame_machine::sim::Behaviour;
 
 use super::Outcome;
 use super::run::Accelerator;
@@ -23,6 +24,9 @@ pub(super) struct Arguments {
     paused: bool,
     #[arg(long, value_enum)]
     accel: Option<Accelerator>,
+    /// Play a guest that behaves so
+    #[arg(long)]
+    sim: Option<Behaviour>,
     #[arg(long)]
     despite: Vec<PathBuf>,
     #[arg(long)]
@@ -49,6 +53,9 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
         };
         arguments.push(name.into());
     }
+    if let Some(behaviour) = &options.sim {
+        arguments.push(format!("--sim={behaviour}").into());
+    }
     for path in &options.overrides.despite {
         arguments.extend(["--despite".into(), path.into()]);
     }
@@ -69,6 +76,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         folder: arguments.folder,
         mission,
         accelerator: arguments.accel.map(Accelerator::request),
+        sim: arguments.sim,
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };
@@ -85,7 +93,7 @@ mod tests {
         for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
             let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
             let folder = PathBuf::from("/vms/a b.vm");
-            let options = Options { folder: folder.clone(), mission, accelerator: None, overrides, tethered: true };
+            let options = Options { folder: folder.clone(), mission, accelerator: None, sim: None, overrides, tethered: true };
             let mut all: Vec<OsString> = vec!["selfsame: a b".into()];
             all.extend(super::arguments(&options, Some(Accelerator::Tcg)));
             assert_eq!(selfsame_host::lock::supervised_folder(&all), Some(folder.as_path()));
