@@ -27,6 +27,7 @@ mod client;
 mod connection;
 mod driver;
 mod engine;
+mod handover;
 mod launch;
 mod problem;
 mod protocol;
@@ -35,7 +36,7 @@ mod start;
 mod tether;
 
 pub use client::{Client, ClientError, PATIENCE};
-pub use launch::{Launched, Mission, Options, launch};
+pub use launch::{Launched, Mission, Options, launch, launch_in_turn};
 pub use problem::SupervisorError;
 pub use protocol::{Call, Ended, Greeting, Outcome, PROTOCOL, Reply, Status, Want};
 pub use record::{RunNames, RunRecord};
@@ -51,7 +52,7 @@ use selfsame_machine::problem::Report;
 
 use crate::backend::AnyBackend;
 use crate::context::Context;
-use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject};
+use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject, Ticket};
 use crate::socket::SocketFolder;
 use crate::state::Vault;
 use crate::store::Store;
@@ -140,6 +141,8 @@ struct Hold {
     folder: FolderLock,
     /// Step 0; `None` once it was given up.
     claim: Option<Claim>,
+    /// The place in the line for a slot that this start comes from, until it has its slot.
+    ticket: Option<Ticket>,
 }
 
 fn begin(options: &Options) -> Result<(Hold, Up), Report> {
@@ -150,14 +153,19 @@ fn begin(options: &Options) -> Result<(Hold, Up), Report> {
         .map_err(|source| crate::bundle::BundleError::Folder { folder: options.folder.clone(), source })?;
     let names = RunNames(folder.key());
     let claim = claim(&context, &place, options, names)?;
+    // What was not handed over, or proves nothing, is none: then this start is one like any other.
+    let ticket = options.ticket.and_then(|name| Some((name, handover::accept().ok()??)));
+    let ticket = ticket.and_then(|(name, descriptor)| Ticket::proven(&place, name, descriptor));
     let run = context.home.run();
     let failed = |error| crate::files::FileError::failed("use", &run)(error);
     let sockets = SocketFolder::open(&run).map_err(failed)?;
     let listener = sockets.listen(&names.control()).map_err(failed)?;
     let own = FolderLock::open(&folder.pinned())
         .map_err(|source| crate::bundle::BundleError::Folder { folder: options.folder.clone(), source })?;
-    let mut hold = Hold { context, place, names, sockets, listener, folder: own, claim: Some(claim) };
-    match hold.bring_up(options, folder) {
+    let mut hold = Hold { context, place, names, sockets, listener, folder: own, claim: Some(claim), ticket };
+    let outcome = hold.bring_up(options, folder);
+    hold.ticket = None;
+    match outcome {
         Ok(up) => Ok((hold, up)),
         Err(report) => {
             hold.leave();

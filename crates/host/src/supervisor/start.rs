@@ -14,7 +14,7 @@ use super::record::RunRecord;
 use super::{Hold, Up};
 use crate::backend::AnyBackend;
 use crate::bundle::Bundle;
-use crate::gate::{self, Passage};
+use crate::gate::{self, Passage, Terms};
 use crate::lock::{FolderLock, PlaceSource};
 use crate::process::{ProcessId, boot_id};
 use crate::state::{Made, Saved, consume};
@@ -44,8 +44,8 @@ impl Hold {
         Engine::expect(&self.context, &bundle, options)?;
         let store = self.context.store()?;
         self.heal(&store)?;
-        let mut passage =
-            gate::pass(&self.context, &self.place, &store, &bundle, folder, &options.overrides, now)?;
+        let terms = Terms { overrides: &options.overrides, ticket: self.ticket.take() };
+        let mut passage = gate::pass(&self.context, &self.place, &store, &bundle, folder, terms, now)?;
         let engine = Engine::prepare(&self.context, &bundle, options, &mut passage)?;
         let words = engine.words();
         let made = made(&bundle, &words);

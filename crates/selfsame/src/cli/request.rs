@@ -297,6 +297,7 @@ fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Cli
         mission: Mission::AdoptOnly,
         accelerator: None,
         sim: None,
+        ticket: None,
         overrides: Overrides::default(),
         tethered: false,
     };

@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     } else {
         arguments.start.with(folder, None, Vec::new())
     };
-    let Launched { status, notes, tether: _ } = run::start(context, &start).map_err(|mut report| {
+    let Launched { status, notes, tether: _ } = run::start_or_wait(context, global.format, &start).map_err(|mut report| {
         if stopped.has_ended() {
             report.hints.push(Hint::run(
                 "it was stopped and does not run; start it",

@@ -6,20 +6,23 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use selfsame_host::bundle::{CONSOLE_LOG, Named};
+use selfsame_host::bundle::{Bundle, CONSOLE_LOG, Named};
 use selfsame_host::context::Context;
 use selfsame_host::gate::Overrides;
 use selfsame_host::library::find;
-use selfsame_host::lock::FolderLock;
+use selfsame_host::lock::{FolderLock, Ticket};
 use selfsame_host::qemu::accelerator;
+use selfsame_host::quota::line::Line;
 use selfsame_host::supervisor::{
-    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch,
+    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError,
+    launch_in_turn,
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
 use selfsame_machine::problem::Report;
 use selfsame_machine::sim::{Behaviour, NoBehaviour};
 
+use super::wait::Patience;
 use super::{Global, Outcome, supervise};
 use crate::output::{Format, data, json, note};
 
@@ -54,6 +57,11 @@ pub(super) struct StartArguments {
     /// `sim`, or `sim:BEHAVIOUR`: a guest that is played, to try out selfsame itself
     #[arg(long, hide = true, value_parser = sim)]
     backend: Option<Behaviour>,
+    /// Wait in line when all slots are taken: 30s, 5m, 2h, or without a time for ever
+    ///
+    /// Only a slot is waited for. A VM whose identity, MAC address or disk is in use is refused at once.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = Patience::read)]
+    wait: Option<Patience>,
     /// Let the guest stand still until `resume`
     #[arg(long)]
     paused: bool,
@@ -129,7 +137,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let folder = find(context, &arguments.start.vm)?;
     let (name, names) = (context.named(&folder), names(&folder)?);
     let console = Console::after_now(&folder);
-    let Launched { status, notes, tether: _ } = start(context, &arguments.start)?;
+    let Launched { status, notes, tether: _ } = start_or_wait(context, global.format, &arguments.start)?;
     for text in notes {
         note(&format!("note: {text}"));
     }
@@ -156,6 +164,28 @@ pub(super) fn up(name: &Named, status: &Status) -> String {
 
 /// Starts a VM, or takes it over, and comes back when it is up: with its state, and what people should know.
 pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Launched, Report> {
+    start_in_turn(context, arguments, None)
+}
+
+/// The same, and waits for a slot where that was asked for.
+pub(super) fn start_or_wait(
+    context: &Context,
+    format: Format,
+    arguments: &StartArguments,
+) -> Result<Launched, Report> {
+    let Some(patience) = arguments.wait else { return start(context, arguments) };
+    let folder = find(context, &arguments.vm)?;
+    let bundle = Bundle::read(&folder)?;
+    patience.start(context, format, &context.named(&folder), &bundle, |line| {
+        start_in_turn(context, arguments, line.map(Line::ticket))
+    })
+}
+
+fn start_in_turn(
+    context: &Context,
+    arguments: &StartArguments,
+    ticket: Option<&Ticket>,
+) -> Result<Launched, Report> {
     let folder = find(context, &arguments.vm)?;
     let name = context.named(&folder);
     // Asked before a process is started for it: the common way to find that it runs already.
@@ -169,10 +199,11 @@ pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Lau
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
         sim: arguments.backend.clone(),
+        ticket: ticket.map(Ticket::name),
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };
-    launch(context, &options, supervise::arguments(&options, arguments.accel))
+    launch_in_turn(context, &options, supervise::arguments(&options, arguments.accel), ticket)
 }
 
 pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use selfsame_host::gate::Overrides;
+use selfsame_host::lock::TicketName;
 use selfsame_host::supervisor::{Mission, Options};
 use selfsame_machine::code::Exit;
 use selfsame_machine::sim::Behaviour;
@@ -27,6 +28,9 @@ pub(super) struct Arguments {
     /// Play a guest that behaves so
     #[arg(long)]
     sim: Option<Behaviour>,
+    /// Take the slot that this ticket stands for; it is handed over through standard output
+    #[arg(long)]
+    ticket: Option<TicketName>,
     #[arg(long)]
     despite: Vec<PathBuf>,
     #[arg(long)]
@@ -56,6 +60,9 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
     if let Some(behaviour) = &options.sim {
         arguments.push(format!("--sim={behaviour}").into());
     }
+    if let Some(ticket) = &options.ticket {
+        arguments.push(format!("--ticket={ticket}").into());
+    }
     for path in &options.overrides.despite {
         arguments.extend(["--despite".into(), path.into()]);
     }
@@ -77,6 +84,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         mission,
         accelerator: arguments.accel.map(Accelerator::request),
         sim: arguments.sim,
+        ticket: arguments.ticket,
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };
@@ -93,7 +101,7 @@ mod tests {
         for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
             let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
             let folder = PathBuf::from("/vms/a b.vm");
-            let options = Options { folder: folder.clone(), mission, accelerator: None, sim: None, overrides, tethered: true };
+            let options = Options { folder: folder.clone(), mission, accelerator: None, sim: None, ticket: None, overrides, tethered: true };
             let mut all: Vec<OsString> = vec!["selfsame: a b".into()];
             all.extend(super::arguments(&options, Some(Accelerator::Tcg)));
             assert_eq!(selfsame_host::lock::supervised_folder(&all), Some(folder.as_path()));
