@@ -92,7 +92,15 @@ fn pass(name: &str, count: usize) -> Result<(), Box<dyn Error>> {
             return Err("the VM's folder is locked".into());
         }
         let overrides = Overrides::default();
-        let passage = gate::pass(&context, &place, &store, &bundle, lock, Terms { overrides: &overrides, ticket: None }, Time::now());
+        let passage = gate::pass(
+            &context,
+            &place,
+            &store,
+            &bundle,
+            lock,
+            Terms { overrides: &overrides, ticket: None },
+            Time::now(),
+        );
         let took = began.elapsed();
         drop(passage.map_err(told)?);
         println!("{}", took.as_nanos());

@@ -243,7 +243,8 @@ fn full(context: &Context, bundle: &Bundle, limit: u32) -> Refusal {
     let guest = bundle.guest();
     let quota = Quota::look(context, guest);
     let holders = quota.taken.into_iter().filter_map(|taken| taken.holder);
-    let waiting = quota.waiting.into_iter().map(|waiter| waiter.map(|(folder, _)| context.named(&folder).name));
+    let waiting =
+        quota.waiting.into_iter().map(|waiter| waiter.map(|(folder, _)| context.named(&folder).name));
     Refusal::Quota {
         name: context.named(&bundle.folder),
         guest,

@@ -83,7 +83,12 @@ fn spoken_for(earlier: impl IntoIterator<Item = TicketName>, limit: u32) -> u32 
 }
 
 /// The first slot that may be taken: no ticket that counts, or that comes before `own`, has a claim on it.
-fn first_to_take(place: &LockPlace, guest: Guest, limit: u32, own: Option<TicketName>) -> Result<u32, LockError> {
+fn first_to_take(
+    place: &LockPlace,
+    guest: Guest,
+    limit: u32,
+    own: Option<TicketName>,
+) -> Result<u32, LockError> {
     if own.is_none() && !Ticket::may_be_any(place, guest) {
         return Ok(0);
     }

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn what_is_no_span_is_refused() {
-        for text in ["", "5", "s", "-1s", "1.5h", " 5s", "5 s", "5S", "366d", "18446744073709551616s", "1é"] {
+        for text in ["", "5", "s", "-1s", "1.5h", " 5s", "5 s", "5S", "366d", "18446744073709551616s", "1é"]
+        {
             assert_eq!(text.parse::<Span>(), Err(NoSpan), "{text}");
         }
     }

@@ -174,9 +174,8 @@ impl Problem for Refusal {
                 ),
             ],
             Self::Quota { name, limit, holders, .. } => {
-                let wait = (*limit > 0).then(|| {
-                    Hint::run("wait for a slot", format!("selfsame run -d --wait {}", name.word))
-                });
+                let wait = (*limit > 0)
+                    .then(|| Hint::run("wait for a slot", format!("selfsame run -d --wait {}", name.word)));
                 let stop = holders
                     .first()
                     .map(|holder| Hint::run("stop one of them", format!("selfsame stop {}", holder.word)));

@@ -148,7 +148,8 @@ impl Ticket {
     /// # Errors
     /// When the folder cannot be read.
     pub fn all(place: &LockPlace, guest: Guest) -> Result<Vec<TicketName>, LockError> {
-        let failed = |error: Errno| LockError::PlaceFailed { path: place.path().to_owned(), source: error.into() };
+        let failed =
+            |error: Errno| LockError::PlaceFailed { path: place.path().to_owned(), source: error.into() };
         let mut names = Vec::new();
         for entry in Dir::read_from(place).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -246,7 +247,10 @@ fn short(place: &LockPlace, name: &str) -> Result<LockFile, LockError> {
             return Ok(file);
         }
         if began.elapsed() > SHORT {
-            return Err(LockError::File { path: place.path().join(name), what: "is held by somebody for too long" });
+            return Err(LockError::File {
+                path: place.path().join(name),
+                what: "is held by somebody for too long",
+            });
         }
         std::thread::sleep(Duration::from_millis(2));
     }

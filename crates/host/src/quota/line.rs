@@ -62,8 +62,8 @@ pub struct Standing {
 pub enum Turn {
     /// There is a slot: start.
     Come,
-    /// There is no limit any more: start without a ticket.
-    Unlimited,
+    /// There is nothing to wait for any more, because there is no limit or none may run: try to start without a ticket.
+    Moot,
     /// Time is up.
     Late,
     /// Somebody interrupted it.
@@ -141,7 +141,7 @@ impl Line {
         loop {
             let context = Context::from_environment()?;
             let (limit, _) = context.config.quota(self.guest);
-            let Some(limit) = limit else { return Ok(Turn::Unlimited) };
+            let Some(limit @ 1..) = limit else { return Ok(Turn::Moot) };
             self.keep_ticket(&context, limit)?;
             let earlier = self.earlier()?;
             self.tell(&context, &earlier, told);
@@ -157,7 +157,8 @@ impl Line {
             if until.is_some_and(|until| until <= now) {
                 return Ok(Turn::Late);
             }
-            let again = (free || watched.iter().any(|slot| !slot.explained)).then(|| early.unwrap_or(now + COARSE));
+            let again =
+                (free || watched.iter().any(|slot| !slot.explained)).then(|| early.unwrap_or(now + COARSE));
             let wake = [until, again].into_iter().flatten().min();
             if self.sleep(&watched, interrupt, wake) {
                 return Ok(Turn::Interrupted);
@@ -182,17 +183,24 @@ impl Line {
     /// The tickets before ours that count.
     fn earlier(&self) -> Result<Vec<(TicketName, Living)>, LockError> {
         let own = self.ticket.name();
-        let before = Ticket::all(&self.place, self.guest)?.into_iter().filter(|name| name.number < own.number);
+        let before =
+            Ticket::all(&self.place, self.guest)?.into_iter().filter(|name| name.number < own.number);
         Ok(before.filter_map(|name| Some((name, Living::open(&self.place, name)?))).collect())
     }
 
-    fn tell(&mut self, context: &Context, earlier: &[(TicketName, Living)], told: &mut impl FnMut(&Standing)) {
+    fn tell(
+        &mut self,
+        context: &Context,
+        earlier: &[(TicketName, Living)],
+        told: &mut impl FnMut(&Standing),
+    ) {
         let place = earlier.len() + 1;
         if self.standing.as_ref().is_some_and(|told| (told.place, told.limit) == (place, self.limit)) {
             return;
         }
         let taken = Quota::slots(context, self.guest).into_iter().filter_map(|taken| taken.holder);
-        let standing = Standing { place, limit: self.limit, holders: taken.map(|(folder, _)| folder).collect() };
+        let standing =
+            Standing { place, limit: self.limit, holders: taken.map(|(folder, _)| folder).collect() };
         told(&standing);
         self.standing = Some(standing);
     }
@@ -208,7 +216,8 @@ impl Line {
         if self.ahead.as_ref().is_some_and(|ahead| ahead.name.number == name.number) {
             return Ok(());
         }
-        let failed = |source| LockError::FileFailed { path: self.place.path().join(name.to_string()), source };
+        let failed =
+            |source| LockError::FileFailed { path: self.place.path().join(name.to_string()), source };
         let (gone, mut ours) = UnixStream::pair().map_err(failed)?;
         let living = Living::open(&self.place, *name);
         let wait = move || {

@@ -47,7 +47,9 @@ pub enum SimError {
 impl Problem for SimError {
     fn code(&self) -> Code {
         match self {
-            Self::Socket(_) | Self::Thread(_) | Self::Told | Self::Gone | Self::Silent { .. } => Code::VmStartFailed,
+            Self::Socket(_) | Self::Thread(_) | Self::Told | Self::Gone | Self::Silent { .. } => {
+                Code::VmStartFailed
+            }
             Self::State { .. } => Code::FileFailed,
             Self::Damaged { .. } => Code::StateDamaged,
         }

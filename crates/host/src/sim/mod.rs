@@ -64,8 +64,7 @@ pub enum Poke {
 
 impl Poke {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Step, Self::PowerOff, Self::Panic, Self::Fail, Self::Reset, Self::Hang];
+    pub const ALL: [Self; 6] = [Self::Step, Self::PowerOff, Self::Panic, Self::Fail, Self::Reset, Self::Hang];
 
     /// The word for it.
     #[must_use]
@@ -159,7 +158,9 @@ impl Sim {
             Poke::Step if self.behaviour.stepped => self.carry_out(),
             Poke::Step => {}
             Poke::Hang => drop(self.behaviour.faults.insert(Fault::Hang)),
-            Poke::PowerOff if self.doing == Doing::Running => self.end([BackendEvent::ShutDown(Shutdown::ByGuest)]),
+            Poke::PowerOff if self.doing == Doing::Running => {
+                self.end([BackendEvent::ShutDown(Shutdown::ByGuest)])
+            }
             Poke::Panic if self.doing == Doing::Running => self.panic(),
             Poke::Reset if self.doing == Doing::Running => self.tell(BackendEvent::Reset),
             Poke::Fail if self.doing != Doing::Nothing => self.fail(),

@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 
 /// Makes the pair, with the ticket in it: the command's end, and the supervisor's.
@@ -37,9 +38,9 @@ fn accept_from(socket: impl AsFd) -> io::Result<Option<OwnedFd>> {
     let mut message = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut message, RecvFlags::DONTWAIT)?;
-    let descriptors = message.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-        _ => None,
+    let descriptors = message.drain().filter_map(|message| {
+        let RecvAncillaryMessage::ScmRights(descriptors) = message else { return None };
+        Some(descriptors)
     });
     let ticket = descriptors.flatten().next();
     if let Some(ticket) = &ticket {

@@ -54,15 +54,16 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     } else {
         arguments.start.with(folder, None, Vec::new())
     };
-    let Launched { status, notes, tether: _ } = run::start_or_wait(context, global.format, &start).map_err(|mut report| {
-        if stopped.has_ended() {
-            report.hints.push(Hint::run(
-                "it was stopped and does not run; start it",
-                format!("selfsame run -d {}", name.word),
-            ));
-        }
-        report
-    })?;
+    let Launched { status, notes, tether: _ } =
+        run::start_or_wait(context, global.format, &start).map_err(|mut report| {
+            if stopped.has_ended() {
+                report.hints.push(Hint::run(
+                    "it was stopped and does not run; start it",
+                    format!("selfsame run -d {}", name.word),
+                ));
+            }
+            report
+        })?;
     notes.iter().for_each(|text| note(&format!("note: {text}")));
     match global.format {
         Format::Json => json(&serde_json::json!({

@@ -14,8 +14,7 @@ use selfsame_host::lock::{FolderLock, Ticket};
 use selfsame_host::qemu::accelerator;
 use selfsame_host::quota::line::Line;
 use selfsame_host::supervisor::{
-    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError,
-    launch_in_turn,
+    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch_in_turn,
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};

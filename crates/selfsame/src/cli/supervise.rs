@@ -101,7 +101,15 @@ mod tests {
         for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
             let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
             let folder = PathBuf::from("/vms/a b.vm");
-            let options = Options { folder: folder.clone(), mission, accelerator: None, sim: None, ticket: None, overrides, tethered: true };
+            let options = Options {
+                folder: folder.clone(),
+                mission,
+                accelerator: None,
+                sim: None,
+                ticket: None,
+                overrides,
+                tethered: true,
+            };
             let mut all: Vec<OsString> = vec!["selfsame: a b".into()];
             all.extend(super::arguments(&options, Some(Accelerator::Tcg)));
             assert_eq!(selfsame_host::lock::supervised_folder(&all), Some(folder.as_path()));

@@ -24,7 +24,9 @@ impl Patience {
         if text.is_empty() {
             return Ok(Self(None));
         }
-        text.parse().map(|span| Self(Some(span))).map_err(|error: selfsame_machine::span::NoSpan| error.to_string())
+        text.parse()
+            .map(|span| Self(Some(span)))
+            .map_err(|error: selfsame_machine::span::NoSpan| error.to_string())
     }
 
     /// Tries to start a VM until it has a slot. Any other answer than that all slots are taken is the outcome.
@@ -58,7 +60,7 @@ impl Patience {
                     Err(report) if report.code == Code::QuotaFull => line.missed(),
                     outcome => break outcome,
                 },
-                Ok(Turn::Unlimited) => break start(None),
+                Ok(Turn::Moot) => break start(None),
                 Ok(Turn::Late) => break Err(given_up(name, line.standing(), Some(began.elapsed()))),
                 Ok(Turn::Interrupted) => break Err(given_up(name, line.standing(), None)),
             }

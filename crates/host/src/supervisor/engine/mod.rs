@@ -57,7 +57,11 @@ pub(super) struct Started {
 impl Engine {
     /// Refuses a guest that no back end of this host could ever run, before anything is claimed for it.
     pub(super) fn expect(context: &Context, bundle: &Bundle, options: &Options) -> Result<(), Report> {
-        if cfg!(target_os = "macos") || options.sim.is_some() { Ok(()) } else { qemu::guest_id(context, bundle).map(drop) }
+        if cfg!(target_os = "macos") || options.sim.is_some() {
+            Ok(())
+        } else {
+            qemu::guest_id(context, bundle).map(drop)
+        }
     }
 
     /// Chooses the back end and looks for all that it needs.
