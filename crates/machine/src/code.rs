@@ -114,6 +114,7 @@ codes! {
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";
     RequestTimedOut "request.timed_out" => Failed, "The VM did not do it in time";
     BackendUnavailable "backend.unavailable" => Refused, "This host cannot run such a guest";
+    FolderRefused "folder.refused" => Refused, "The folder cannot be shared with a guest";
     LockPlace "lock.place" => Failed, "The folder of locks cannot be used";
     LockFile "lock.file" => Failed, "A lock file cannot be used";
     StoreCorrupt "store.corrupt" => Failed, "The library's database is damaged";
@@ -135,6 +136,7 @@ codes! {
     SupervisorDied "supervisor.died" => Internal, "The supervisor ended before it could report";
     HomeUnusable "home.unusable" => Failed, "selfsame's own folder cannot be used";
     ConfigInvalid "config.invalid" => Failed, "A configuration file cannot be used";
+    SetupFailed "setup.failed" => Failed, "What selfsame puts on this computer could not be changed";
     FileFailed "file.failed" => Failed, "A file cannot be read or written";
     FileExists "file.exists" => Already, "The file exists";
     InternalFault "internal.fault" => Internal, "A fault in selfsame itself";

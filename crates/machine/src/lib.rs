@@ -5,6 +5,7 @@
 //!
 //! **Boundary.** `host` gives these types their effects; `selfsame` shows them to people. Nothing here prints.
 
+pub mod architecture;
 pub mod backend;
 pub mod code;
 pub mod identity;

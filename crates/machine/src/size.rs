@@ -47,6 +47,23 @@ impl Bytes {
         self.0
     }
 
+    /// About how much it is, for people: a number below 1024 with its unit, and one digit behind the point below 10.
+    #[must_use]
+    pub fn rounded(self) -> String {
+        let (mut unit, mut divisor) = ("B", 1u64);
+        for (larger, size) in [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)] {
+            if self.0 >= size {
+                (unit, divisor) = (larger, size);
+            }
+        }
+        let tenths = u128::from(self.0) * 10 / u128::from(divisor);
+        if divisor > 1 && tenths < 100 {
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        } else {
+            format!("{} {unit}", tenths / 10)
+        }
+    }
+
     /// Serialises the text that people read, for use as `#[serde(serialize_with = "Bytes::serialize_text")]`.
     ///
     /// # Errors
@@ -237,5 +254,16 @@ mod tests {
                 error.hints();
             }
         }
+    }
+
+    #[test]
+    fn rounded_sizes_are_short() {
+        let rounded = |count| Bytes::new(count).rounded();
+        assert_eq!(rounded(0), "0 B");
+        assert_eq!(rounded(1023), "1023 B");
+        assert_eq!(rounded(1024), "1.0 KiB");
+        assert_eq!(rounded((10 << 20) - 1), "9.9 MiB");
+        assert_eq!(rounded(700 << 20), "700 MiB");
+        assert_eq!(rounded(u64::MAX), "16777215 TiB");
     }
 }

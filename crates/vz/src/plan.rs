@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Blob, Identity, MacAddress};
 use selfsame_machine::layout::{AUXILIARY_STORAGE, CONSOLE_LOG, HARDWARE_MODEL, NVRAM};
@@ -125,6 +126,18 @@ pub enum PlanError {
         /// The path.
         path: PathBuf,
     },
+    /// A guest that this kind of Mac cannot run.
+    #[error("a guest of {architecture} cannot run on Apple silicon")]
+    Foreign {
+        /// What `vm.toml` says.
+        architecture: Architecture,
+    },
+    /// Folders of the host, which are QEMU's matter so far.
+    #[error("the folder `{tag}` cannot be shared: on a Mac, folders are not there yet")]
+    Folders {
+        /// The first folder's tag.
+        tag: String,
+    },
     /// A disk in a format that only QEMU reads.
     #[error("the disk `{}` is in QEMU's format qcow2, which the framework cannot read", file.display())]
     Format {
@@ -138,7 +151,9 @@ impl Problem for PlanError {
         match self {
             Self::NoIdentity => Code::IdentityInvalid,
             Self::WrongIdentity { .. } | Self::Missing { .. } | Self::Path { .. } => Code::BundleInvalid,
-            Self::Boot { .. } | Self::Format { .. } => Code::BackendUnavailable,
+            Self::Boot { .. } | Self::Foreign { .. } | Self::Folders { .. } | Self::Format { .. } => {
+                Code::BackendUnavailable
+            }
         }
     }
 
@@ -155,6 +170,10 @@ impl Problem for PlanError {
             }
             Self::Boot { .. } => vec![Hint::say("choose `firmware = \"uefi\"` in the [boot] of vm.toml")],
             Self::Path { .. } => vec![Hint::say("give the folder another name")],
+            Self::Foreign { .. } => vec![Hint::say("run it by QEMU's emulation with `run --accel tcg`")],
+            Self::Folders { .. } => {
+                vec![Hint::say("take `folders` out of vm.toml, or run it without `--dir`")]
+            }
             Self::NoIdentity | Self::WrongIdentity { .. } => Vec::new(),
         }
     }
@@ -176,6 +195,13 @@ impl Plan {
             Identity::Mac(_) => Guest::Macos,
             Identity::Generic(_) => Guest::Linux,
         });
+        match spec.architecture_on(Architecture::Aarch64) {
+            Architecture::Aarch64 => {}
+            architecture @ Architecture::X86_64 => return Err(PlanError::Foreign { architecture }),
+        }
+        if let Some(folder) = spec.folders.first() {
+            return Err(PlanError::Folders { tag: folder.tag.clone() });
+        }
         let platform = match (guest, identity) {
             (Guest::Macos, Identity::Mac(_)) => mac(parts)?,
             (Guest::Linux, Identity::Generic(_)) => generic(parts)?,
@@ -347,6 +373,16 @@ mod tests {
         let mut vm = Vm::new(mac());
         vm.model = None;
         assert!(matches!(vm.plan(), Err(PlanError::Missing { path }) if path.ends_with("HardwareModel")));
+        let mut vm = Vm::new(linux());
+        vm.spec.machine = Some("pc-q35-7.2".into());
+        assert!(matches!(vm.plan(), Err(PlanError::Foreign { architecture: Architecture::X86_64 })));
+        let mut vm = Vm::new(linux());
+        vm.spec.folders = vec![spec::Folder { tag: "src".into(), path: "/src".into(), read_only: true }];
+        let error = vm.plan().unwrap_err();
+        assert_eq!(
+            (error.code(), error),
+            (Code::BackendUnavailable, PlanError::Folders { tag: "src".into() })
+        );
         let vm = Vm::new(mac());
         std::fs::remove_file(vm.folder.path().join(AUXILIARY_STORAGE)).unwrap();
         assert!(matches!(vm.plan(), Err(PlanError::Missing { path }) if path.ends_with("AuxiliaryStorage")));

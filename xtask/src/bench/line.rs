@@ -36,8 +36,10 @@ impl Line {
     pub(super) fn rows(&self) -> Vec<Row> {
         let count = self.count;
         vec![
-            Row::new("line.ticks", format!("{count} wait, CPU ticks of all in 5 s"), "", &self.ticks).at_most(0.0),
-            Row::new("line.memory", format!("{count} wait, memory of all (PSS)"), "MiB", &self.memory).below(1024.0),
+            Row::new("line.ticks", format!("{count} wait, CPU ticks of all in 5 s"), "", &self.ticks)
+                .at_most(0.0),
+            Row::new("line.memory", format!("{count} wait, memory of all (PSS)"), "MiB", &self.memory)
+                .below(1024.0),
             Row::new("line.grant", "slot freed to next VM up", "ms", &self.grants).at_most(20.0),
             Row::new("line.disorder", format!("out of order, of {GRANTS}"), "", &self.disorder).at_most(0.0),
         ]
@@ -171,7 +173,8 @@ fn memory(pids: &[u32]) -> Result<f64> {
     let mut sum = 0.0;
     for pid in pids {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("a waiter is gone")?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("the kernel tells no PSS")?;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("Pss:")).context("the kernel tells no PSS")?;
         let word = line.split_ascii_whitespace().next().unwrap_or_default();
         sum += word.parse::<f64>().context("the kernel tells no PSS")?;
     }

@@ -70,7 +70,7 @@ impl Problem for Protected {
 ///
 /// # Errors
 /// When the file is there and cannot be read: then nobody knows.
-pub(super) fn is_protected(folder: &Path) -> Result<bool, FileError> {
+pub(crate) fn is_protected(folder: &Path) -> Result<bool, FileError> {
     let path = folder.join(SPEC);
     match read_bounded(&path, 64 * 1024) {
         Ok(bytes) => Ok(says_protected(&String::from_utf8_lossy(&bytes))),

@@ -15,6 +15,7 @@ mod rename;
 mod state;
 
 pub use create::{Created, DiskSource, NewBoot, NewVm, create};
+pub(crate) use delete::is_protected;
 pub use delete::{Deleted, delete, find_deletable};
 pub use find::{FindError, find};
 pub use fresh::{FreshError, fresh_identity, fresh_mac};

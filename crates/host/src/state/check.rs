@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use selfsame_machine::size::Bytes;
+use selfsame_machine::spec::Folder;
 
 use super::description::{Description, DiskSeen, Made, digest};
 use super::{DESCRIPTION_LIMIT, Difference, StateError};
@@ -74,6 +75,23 @@ impl Saved {
         }
         self.description.disks.iter().try_for_each(|disk| self.check_disk(disk))?;
         self.check_memory()
+    }
+
+    /// Refuses folders of the host: a guest that uses some is not suspended, so this one had none.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn check_folders(&self, now: &[Folder]) -> Result<(), StateError> {
+        if now.is_empty() {
+            return Ok(());
+        }
+        let tags: Vec<&str> = now.iter().map(|folder| folder.tag.as_str()).collect();
+        Err(StateError::Mismatch {
+            name: self.name.clone(),
+            what: Difference::Folders,
+            saved: "empty".to_owned(),
+            now: format!("`{}`", tags.join(", ")),
+        })
     }
 
     fn check_disk(&self, saved: &DiskSeen) -> Result<(), StateError> {

@@ -32,6 +32,8 @@ pub enum Difference {
     Version,
     /// Which disks it has.
     Disks,
+    /// Folders of the host, which it had none of.
+    Folders,
     /// A disk's file: gone, another one, or with another size or time of its last change.
     Disk {
         /// The file, as `vm.toml` names it.
@@ -52,6 +54,7 @@ impl fmt::Display for Difference {
             Self::Accelerator => "accelerator",
             Self::Version => "version of QEMU",
             Self::Disks => "disks",
+            Self::Folders => "list of shared folders",
             Self::Disk { file } => return write!(formatter, "disk `{file}`"),
         })
     }
@@ -164,6 +167,9 @@ fn remedy(name: &Named, what: &Difference, saved: &str) -> Hint {
             Hint::say(format!("install QEMU {saved} or newer, or name it in `qemu.binary`"))
         }
         Difference::Disks => Hint::say(format!("give it the same disks again: {saved}")),
+        Difference::Folders => {
+            Hint::say("run it without `--dir`; `set --no-dir` takes those of vm.toml away")
+        }
         Difference::Disk { .. } => Hint::say(
             "put the disk back as it was: the guest remembers what it had read of it, and would damage another",
         ),

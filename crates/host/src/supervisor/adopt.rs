@@ -84,13 +84,17 @@ impl Hold {
             }
             None => {}
         }
+        let mut notes = vec![format!("took over {name} (QEMU {}), whose supervisor was gone", id.pid)];
+        if options.folders.iter().any(|folder| !record.folders.contains(folder)) {
+            notes.push("it has the folders that it was started with, and not those of `--dir`".to_owned());
+        }
         Ok(Up {
-            life,
+            life: life.sharing_folders(!record.folders.is_empty()),
             guest: AnyBackend::Qemu(Box::new(guest)),
             report,
             status: status(&record, true),
             record,
-            notes: vec![format!("took over {name} (QEMU {}), whose supervisor was gone", id.pid)],
+            notes,
             passage: None,
         })
     }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use selfsame_machine::problem::Report;
 use selfsame_machine::sim::Behaviour;
+use selfsame_machine::spec::Folder;
 
 use super::client::read_line;
 use super::handover;
@@ -44,6 +45,8 @@ pub struct Options {
     pub accelerator: Option<accelerator::Request>,
     /// How the guest behaves, if it is one that is played.
     pub sim: Option<Behaviour>,
+    /// Folders of the host for this run alone, resolved.
+    pub folders: Vec<Folder>,
     /// What the start may pass over.
     pub overrides: crate::gate::Overrides,
     /// The ticket of the line for a slot whose turn it is; it counts only if it is handed over as well.

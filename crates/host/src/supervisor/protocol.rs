@@ -6,6 +6,7 @@
 
 use selfsame_machine::lifecycle::{Answer, Cause, Request};
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol.
@@ -81,6 +82,9 @@ pub struct Status {
     pub accelerator_reason: String,
     /// The versioned machine type.
     pub machine: String,
+    /// The folders of the host that the guest can mount.
+    #[serde(default)]
+    pub folders: Vec<Folder>,
     /// When the guest was started, RFC 3339.
     pub started: String,
 }

@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use selfsame_machine::lifecycle::Cause;
+use selfsame_machine::spec::Folder;
 use serde::{Deserialize, Serialize};
 
 use crate::files::read_bounded;
@@ -84,6 +85,12 @@ pub struct RunRecord {
     pub accelerator_reason: String,
     /// The versioned machine type.
     pub machine: String,
+    /// The folders of the host that the guest can mount.
+    #[serde(default)]
+    pub folders: Vec<Folder>,
+    /// Those of them that were asked for with this run alone.
+    #[serde(default)]
+    pub folders_of_run: Vec<Folder>,
     /// What a saved state of it would be made with; `None` when an older selfsame started it.
     #[serde(default)]
     pub made: Option<Made>,

@@ -14,6 +14,7 @@ use super::record::RunRecord;
 use super::{Hold, Up};
 use crate::backend::AnyBackend;
 use crate::bundle::Bundle;
+use crate::folders;
 use crate::gate::{self, Passage, Terms};
 use crate::lock::{FolderLock, PlaceSource};
 use crate::process::{ProcessId, boot_id};
@@ -32,7 +33,7 @@ impl Hold {
         paused: bool,
     ) -> Result<Up, Report> {
         let now = Time::now();
-        let bundle = Bundle::read(&options.folder)?;
+        let mut bundle = Bundle::read(&options.folder)?;
         // What is locked must be what was read: the folder may have been exchanged in between.
         if bundle.key != folder.key() {
             let source = std::io::Error::other("another folder took its place meanwhile");
@@ -41,6 +42,8 @@ impl Hold {
         if !bundle.described && bundle.disks().is_empty() {
             return Err(crate::bundle::BundleError::Empty { folder: bundle.folder }.into());
         }
+        // What this run is made of; the description on the disk stays.
+        bundle.spec.folders = folders::of_run(&self.context.home, &bundle.spec.folders, &options.folders)?;
         Engine::expect(&self.context, &bundle, options)?;
         let store = self.context.store()?;
         self.heal(&store)?;
@@ -51,6 +54,7 @@ impl Hold {
         let made = made(&bundle, &words);
         let saved = Saved::read(&bundle.folder, &self.context.named(&bundle.folder))?;
         if let Some(saved) = &saved {
+            saved.check_folders(&bundle.spec.folders)?;
             saved.check(&made)?;
             passage.notes.extend(self.about(saved, &store, &bundle)?);
         }
@@ -78,6 +82,8 @@ impl Hold {
             accelerator: words.accelerator,
             accelerator_reason: words.accelerator_reason,
             machine: words.machine,
+            folders: bundle.spec.folders.clone(),
+            folders_of_run: options.folders.clone(),
             made: Some(made),
             ephemeral: bundle.spec.ephemeral,
             sim: None,
@@ -104,7 +110,7 @@ impl Hold {
                 self.place.path().display()
             ));
         }
-        let life = Life::adopted(is_paused);
+        let life = Life::adopted(is_paused).sharing_folders(!record.folders.is_empty());
         Ok(Up { life, guest, report, status, record, notes, passage: Some(passage) })
     }
 
@@ -182,6 +188,7 @@ impl Hold {
                     "machine": record.machine,
                     "despite": options.overrides.despite.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
                     "accepted_identity": options.overrides.accept_identity,
+                    "folders": record.folders,
                     "notes": passage.notes,
                     "continued_from": saved.map(Saved::since),
                 }),
@@ -238,6 +245,7 @@ pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
         accelerator: record.accelerator.clone(),
         accelerator_reason: record.accelerator_reason.clone(),
         machine: record.machine.clone(),
+        folders: record.folders.clone(),
         started: record.started.clone(),
     }
 }

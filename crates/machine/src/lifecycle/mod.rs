@@ -294,6 +294,8 @@ pub struct Life {
     pub asked_to_stop: bool,
     /// A pause that was ordered and is not told yet.
     pub pausing: Option<Pausing>,
+    /// Whether the guest uses folders of the host. What it has open there is on the host, and in no saved state.
+    pub shares_folders: bool,
 }
 
 impl Life {
@@ -315,8 +317,14 @@ impl Life {
         Self::at(Phase::Suspending { ran, saving: true })
     }
 
+    /// The same VM, which uses folders of the host or does not.
+    #[must_use]
+    pub fn sharing_folders(self, shares_folders: bool) -> Self {
+        Self { shares_folders, ..self }
+    }
+
     const fn at(phase: Phase) -> Self {
-        Self { phase, shutdown: None, asked_to_stop: false, pausing: None }
+        Self { phase, shutdown: None, asked_to_stop: false, pausing: None, shares_folders: false }
     }
 }
 

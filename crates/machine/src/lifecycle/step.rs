@@ -121,6 +121,10 @@ impl Draft {
 
     fn suspend(&mut self) -> Answer {
         match self.life.phase {
+            Phase::Running | Phase::Paused if self.life.shares_folders => denied(
+                "it uses folders of the host, which no saved state can hold",
+                "stop it and run it without `--dir`; `set --no-dir` takes those of vm.toml away",
+            ),
             Phase::Running => {
                 self.life.phase = Phase::Suspending { ran: true, saving: false };
                 self.order(Order::Pause);

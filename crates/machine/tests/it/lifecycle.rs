@@ -103,6 +103,13 @@ fn matrix() {
             writeln!(table, "  {name:<30} -> {to} {:?}{answer}", next.effects).unwrap();
         }
     }
+    writeln!(table, "with folders of the host: Suspend").unwrap();
+    for phase in phases() {
+        let sharing = life(phase.clone()).sharing_folders(true);
+        let next = step(&sharing, &Event::Request(Request::Suspend), NOW);
+        assert_eq!(next.life, sharing, "nothing changes");
+        writeln!(table, "  {phase:?} {:?} {:?}", next.effects, next.answer).unwrap();
+    }
     insta::assert_snapshot!(table);
 }
 

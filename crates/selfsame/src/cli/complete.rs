@@ -202,6 +202,8 @@ mod tests {
             ("stop -- -odd", Wanted::Vms(Which::Live)),
             ("create ", Wanted::Nothing),
             ("create web2 --disk ", Wanted::Files),
+            ("create web2 --dir ", Wanted::Files),
+            ("run --dir ", Wanted::Files),
             ("create web2 --identity ", Wanted::Identities),
             ("mid show ", Wanted::Identities),
             ("identity export -o ", Wanted::Files),
@@ -212,6 +214,7 @@ mod tests {
             assert_eq!(of(line), expected, "{line}");
         }
         assert_eq!(words("run --accel "), ["auto", "tcg", "kvm"]);
+        assert_eq!(words("create web2 --arch "), ["x86_64", "aarch64"]);
         assert_eq!(words("list --format="), ["--format=text", "--format=json"]);
         assert_eq!(words("completion "), ["bash", "zsh", "fish"]);
         assert!(words("identity ").contains(&"export".to_owned()));

@@ -59,12 +59,14 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "identity": bundle.identity.canonical(),
             "digest": digest,
             "guest": bundle.guest().text(),
+            "architecture": bundle.architecture(),
             "cpus": bundle.spec.cpus,
             "memory": bundle.spec.memory,
             "mac_address": bundle.mac_address(),
             "boot": bundle.spec.boot,
             "disks": bundle.disks(),
             "iso": bundle.spec.iso,
+            "folders": bundle.spec.folders,
             "machine": bundle.spec.machine,
             "protected": bundle.spec.protected,
             "origin": bundle.spec.origin,
@@ -96,7 +98,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     ];
     lines.extend(shown.into_iter().filter_map(|(key, prediction)| Some((key, prediction.value?))));
     lines.extend([
-        ("guest", bundle.guest().text().to_owned()),
+        ("guest", format!("{}, {}", bundle.guest().text(), bundle.architecture())),
         ("processors", bundle.spec.cpus.to_string()),
         ("memory", bundle.spec.memory.to_string()),
         ("MAC address", bundle.mac_address().to_string()),
@@ -104,6 +106,12 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     lines.extend(
         bundle.disks().into_iter().map(|disk| ("disk", format!("{} ({})", disk.file, disk.format.text()))),
     );
+    // Those of a running guest, where it runs.
+    let folders = status.map_or(&bundle.spec.folders, |status| &status.folders);
+    lines.extend(folders.iter().map(|folder| {
+        let read_only = if folder.read_only { ", read-only" } else { "" };
+        ("folder", format!("{} ({}{read_only})", folder.path, folder.tag))
+    }));
     if bundle.spec.protected {
         lines.push(("protected", "from being deleted".to_owned()));
     }

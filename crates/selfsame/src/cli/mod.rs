@@ -3,6 +3,7 @@
 //! A leaf command is one file: its arguments, whose doc comments are its help, and `run`. A command gives back how it
 //! ended as a [`Report`] or an [`Exit`]; only [`main`] turns that into an exit status.
 
+mod autostart;
 mod complete;
 mod completion;
 mod config;
@@ -22,6 +23,7 @@ mod request;
 mod restart;
 mod run;
 mod set;
+mod setup;
 mod supervise;
 mod suspend;
 mod usage;
@@ -78,6 +80,8 @@ Identity (also `mid`):
   identity    Make, keep, show, import and export machine identifiers
 
 This host:
+  autostart   Start the VMs that are marked for it
+  setup       Show and change what selfsame has put on this computer
   doctor      Check this host and its VMs
   quota       Show how many guests may run at the same time
   config      Show the settings and where each comes from
@@ -127,6 +131,9 @@ enum Command {
     Events(events::Arguments),
     #[command(subcommand, visible_alias = "mid")]
     Identity(identity::Command),
+    Autostart(autostart::Arguments),
+    #[command(subcommand)]
+    Setup(setup::Command),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
     Quota(quota::Command),
@@ -190,6 +197,8 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),
         Command::Identity(command) => identity::run(&context()?, &global, command),
+        Command::Autostart(arguments) => autostart::run(&context()?, &global, &arguments),
+        Command::Setup(command) => setup::run(&context()?, &global, &command),
         Command::Doctor(arguments) => doctor::run(&context()?, &global, &arguments),
         Command::Quota(command) => quota::run(&context()?, &global, command),
         Command::Config(arguments) => config::run(&context()?, &global, &arguments),

@@ -298,6 +298,7 @@ fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Cli
         accelerator: None,
         sim: None,
         ticket: None,
+        folders: Vec::new(),
         overrides: Overrides::default(),
         tethered: false,
     };

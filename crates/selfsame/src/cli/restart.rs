@@ -1,6 +1,6 @@
 //! `selfsame restart`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum as _;
 use selfsame_host::bundle::Bundle;
@@ -11,6 +11,7 @@ use selfsame_host::supervisor::{Launched, RunNames, RunRecord};
 use selfsame_machine::code::Exit;
 use selfsame_machine::problem::{Hint, Report};
 use selfsame_machine::sim::Behaviour;
+use selfsame_machine::spec::Folder;
 
 use super::run::{Accelerator, StartArguments};
 use super::{Global, Outcome, request, run};
@@ -21,7 +22,7 @@ const EVENTS: u32 = 1000;
 
 /// Stop a VM and start it again
 ///
-/// Asks the guest to power down as `stop` does, and starts it with the accelerator and the `--despite` that it ran with. A VM
+/// Asks the guest to power down as `stop` does, and starts it with the accelerator, the `--dir` and the `--despite` that it ran with. A VM
 /// that does not run is started as `run -d` would. When it cannot be stopped, nothing is started.
 ///
 /// Example: selfsame restart -t 60 web1
@@ -39,9 +40,9 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let name = context.named(&folder);
     // What would refuse the start is asked first, as far as it can be: a VM that runs is worth more than one that is to.
     let bundle = Bundle::read(&folder)?;
-    let before = Before::ask(context, &folder, RunNames(bundle.key))?;
+    let before = Before::ask(context, &bundle)?;
     if cfg!(target_os = "linux") && before.sim.is_none() {
-        context.installation()?;
+        context.installation(bundle.architecture())?;
     }
     let stopped =
         request::ask(context, folder.as_os_str(), request::stop_request(context, arguments.timeout))?;
@@ -50,9 +51,9 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     }
     // An override is somebody's word about one run: it holds for the run that goes on, and for no later one.
     let start = if stopped.has_ended() {
-        arguments.start.with(folder, before.accelerator, before.despite).played(before.sim)
+        arguments.start.with(folder, before.accelerator, before.despite, &before.folders).played(before.sim)
     } else {
-        arguments.start.with(folder, None, Vec::new())
+        arguments.start.with(folder, None, Vec::new(), &[])
     };
     let Launched { status, notes, tether: _ } =
         run::start_or_wait(context, global.format, &start).map_err(|mut report| {
@@ -80,22 +81,26 @@ struct Before {
     sim: Option<Behaviour>,
     accelerator: Option<Accelerator>,
     despite: Vec<PathBuf>,
+    folders: Vec<Folder>,
 }
 
 impl Before {
-    fn ask(context: &Context, folder: &Path, names: RunNames) -> Result<Self, Report> {
-        let record = RunRecord::read(&context.home.run(), names).filter(RunRecord::is_of_this_boot);
-        let by_rule = context.accelerator(None).accelerator;
+    fn ask(context: &Context, bundle: &Bundle) -> Result<Self, Report> {
+        let record =
+            RunRecord::read(&context.home.run(), RunNames(bundle.key)).filter(RunRecord::is_of_this_boot);
+        let by_rule = context.accelerator(bundle.architecture(), None).accelerator;
+        let folders = record.as_ref().map(|record| record.folders_of_run.clone()).unwrap_or_default();
         let sim = record.as_ref().and_then(|record| record.sim.as_ref()?.parse().ok());
         let accelerator = record
             .map(|record| record.accelerator)
             .filter(|word| word != by_rule.text())
             .and_then(|word| Accelerator::from_str(&word, false).ok());
-        let filter = EventFilter { folder: Some(folder.to_owned()), name: None, since: None, limit: EVENTS };
+        let filter =
+            EventFilter { folder: Some(bundle.folder.clone()), name: None, since: None, limit: EVENTS };
         let events = context.store_for_reading()?.events().list(&filter)?;
         let started = events.into_iter().rev().find(|event| event.what.kind == "vm.started");
         let despite =
             started.and_then(|event| serde_json::from_value(event.what.data["despite"].clone()).ok());
-        Ok(Self { sim, accelerator, despite: despite.unwrap_or_default() })
+        Ok(Self { sim, accelerator, despite: despite.unwrap_or_default(), folders })
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use selfsame_host::bundle::{Bundle, CONSOLE_LOG, Named};
 use selfsame_host::context::Context;
+use selfsame_host::folders;
 use selfsame_host::gate::Overrides;
 use selfsame_host::library::find;
 use selfsame_host::lock::{FolderLock, Ticket};
@@ -20,6 +21,7 @@ use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
 use selfsame_machine::problem::Report;
 use selfsame_machine::sim::{Behaviour, NoBehaviour};
+use selfsame_machine::spec::Folder;
 
 use super::wait::Patience;
 use super::{Global, Outcome, supervise};
@@ -33,6 +35,8 @@ use crate::output::{Format, data, json, note};
 /// Example: selfsame run -d web1
 ///
 /// Example: selfsame run --accel tcg web1
+///
+/// Example: selfsame run -d --dir ~/src:ro web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Come back as soon as the guest runs
@@ -45,7 +49,7 @@ pub(super) struct Arguments {
 /// The same as `run -d`
 ///
 /// Example: selfsame start web1
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct StartArguments {
     /// The VM: its name, or a path
     #[arg(value_name = "NAME")]
@@ -64,6 +68,10 @@ pub(super) struct StartArguments {
     /// Let the guest stand still until `resume`
     #[arg(long)]
     paused: bool,
+    /// For this run, a folder of the host for the guest: `[TAG:]PATH[:ro]`, TAG being its name if not said. In the guest:
+    /// `mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath)]
+    dir: Vec<OsString>,
     /// Start although nobody can tell whether this twin runs; it is written down
     #[arg(long, value_name = "PATH")]
     despite: Vec<PathBuf>,
@@ -76,6 +84,11 @@ pub(super) struct StartArguments {
 }
 
 impl StartArguments {
+    /// A plain start of the VM in this folder.
+    pub(super) fn of(folder: PathBuf) -> Self {
+        Self { vm: folder.into(), ..Self::default() }
+    }
+
     pub(super) fn detached(self) -> Arguments {
         Arguments { detach: true, start: self }
     }
@@ -95,10 +108,16 @@ impl StartArguments {
         folder: PathBuf,
         accelerator: Option<Accelerator>,
         despite: Vec<PathBuf>,
+        folders: &[Folder],
     ) -> Self {
         let mut all = self.despite.clone();
         all.extend(despite);
-        Self { vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
+        // A list that is given now is the list.
+        let dir = match self.dir.as_slice() {
+            [] => folders.iter().map(|folder| folder.to_string().into()).collect(),
+            given => given.to_vec(),
+        };
+        Self { dir, vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
     }
 }
 
@@ -199,6 +218,7 @@ fn start_in_turn(
         accelerator: arguments.accel.map(Accelerator::request),
         sim: arguments.backend.clone(),
         ticket: ticket.map(Ticket::name),
+        folders: folders::asked(&context.home, &arguments.dir)?,
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };

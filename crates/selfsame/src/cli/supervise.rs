@@ -3,11 +3,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use selfsame_host::folders::FolderError;
 use selfsame_host::gate::Overrides;
 use selfsame_host::lock::TicketName;
 use selfsame_host::supervisor::{Mission, Options};
 use selfsame_machine::code::Exit;
+use selfsame_machine::problem::Report;
 use selfsame_machine::sim::Behaviour;
+use selfsame_machine::spec::Folder;
+use selfsame_machine::spec::folder::Request;
 
 use super::Outcome;
 use super::run::Accelerator;
@@ -31,6 +35,8 @@ pub(super) struct Arguments {
     /// Take the slot that this ticket stands for; it is handed over through standard output
     #[arg(long)]
     ticket: Option<TicketName>,
+    #[arg(long)]
+    dir: Vec<String>,
     #[arg(long)]
     despite: Vec<PathBuf>,
     #[arg(long)]
@@ -63,6 +69,9 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
     if let Some(ticket) = &options.ticket {
         arguments.push(format!("--ticket={ticket}").into());
     }
+    for folder in &options.folders {
+        arguments.push(format!("--dir={folder}").into());
+    }
     for path in &options.overrides.despite {
         arguments.extend(["--despite".into(), path.into()]);
     }
@@ -76,6 +85,15 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
     arguments
 }
 
+/// The folders as [`arguments`] wrote them.
+fn folders(texts: &[String]) -> Result<Vec<Folder>, Report> {
+    let folder = |text: &String| -> Result<Folder, Report> {
+        let Request { tag, path, read_only } = text.parse().map_err(FolderError::Request)?;
+        Ok(Folder { tag: tag.unwrap_or_default(), path, read_only })
+    };
+    texts.iter().map(folder).collect()
+}
+
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let mission =
         if arguments.adopt_only { Mission::AdoptOnly } else { Mission::Start { paused: arguments.paused } };
@@ -85,6 +103,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         accelerator: arguments.accel.map(Accelerator::request),
         sim: arguments.sim,
         ticket: arguments.ticket,
+        folders: folders(&arguments.dir)?,
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };
@@ -101,12 +120,15 @@ mod tests {
         for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
             let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
             let folder = PathBuf::from("/vms/a b.vm");
+            let shared = Folder { tag: "src".into(), path: "/a --:ro".into(), read_only: false };
+            let folders = vec![shared];
             let options = Options {
                 folder: folder.clone(),
                 mission,
                 accelerator: None,
                 sim: None,
                 ticket: None,
+                folders,
                 overrides,
                 tethered: true,
             };

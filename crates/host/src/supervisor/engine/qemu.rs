@@ -17,11 +17,12 @@ use super::{Started, Words};
 use crate::backend::AnyBackend;
 use crate::bundle::{Bundle, CONSOLE_LOG, LOGS, NVRAM, QEMU_LOG};
 use crate::context::Context;
-use crate::files::{FileError, read_bounded, write_new};
+use crate::files::{FileError, read_bounded, write_new_sparse};
 use crate::gate::Passage;
 use crate::process::{ProcessHandle, ProcessId};
 use crate::qemu::accelerator::{Accelerator, Choice};
-use crate::qemu::arguments::{self, Descriptors, Plan};
+use crate::qemu::architecture::Hardware;
+use crate::qemu::arguments::{self, Descriptors, Flash, Ownership, Plan, PlanError};
 use crate::qemu::guest::Qemu;
 use crate::qemu::installation::Installation;
 use crate::qemu::qmp::{Monitor, QmpError, RunState};
@@ -73,8 +74,9 @@ impl Prepared {
         passage: &mut Passage,
     ) -> Result<Self, Report> {
         let id = guest_id(context, bundle)?;
-        let installation = context.installation()?;
-        let choice = context.accelerator(options.accelerator);
+        let architecture = bundle.architecture();
+        let installation = context.installation(architecture)?;
+        let choice = context.accelerator(architecture, options.accelerator);
         let boot = boot(context, bundle, passage)?;
         let machine = bundle.spec.machine.clone().unwrap_or_else(|| installation.machine.clone());
         Ok(Self { id, installation, choice, boot, machine })
@@ -93,6 +95,7 @@ impl Prepared {
     fn plan(self, bundle: &Bundle, descriptors: Descriptors, paused: bool, incoming: bool) -> Plan {
         Plan {
             name: bundle.name.clone(),
+            architecture: self.installation.architecture,
             machine: self.machine,
             accelerator: self.choice.accelerator,
             sandbox: self.installation.sandbox,
@@ -104,6 +107,8 @@ impl Prepared {
             boot: self.boot,
             disks: disks(bundle),
             iso: bundle.spec.iso.as_ref().map(PathBuf::from),
+            folders: bundle.spec.folders.clone(),
+            ownership: Ownership::of_this_process(),
             mac_addresses: vec![bundle.mac_address().to_string()],
             forwards: Vec::new(),
             descriptors,
@@ -256,27 +261,38 @@ fn disks(bundle: &Bundle) -> Vec<arguments::Disk> {
 }
 
 fn boot(context: &Context, bundle: &Bundle, passage: &mut Passage) -> Result<arguments::Boot, Report> {
+    let hardware = Hardware::of(bundle.architecture());
     match &bundle.spec.boot {
+        Boot::Bios if !hardware.has_bios => {
+            Err(PlanError::NoBios { architecture: bundle.architecture() }.into())
+        }
         Boot::Bios => Ok(arguments::Boot::Bios),
         Boot::Kernel { kernel, initrd, append } => Ok(arguments::Boot::DirectKernel {
             kernel: kernel.into(),
             initrd: initrd.as_ref().map(PathBuf::from),
             append: append.clone(),
+            firmware: match hardware.kernel_needs_firmware {
+                true => Some(flash(context, bundle, passage)?),
+                false => None,
+            },
         }),
-        Boot::Uefi => {
-            let firmware = context.firmware()?;
-            let variables = bundle.folder.join(NVRAM);
-            // Whole or not at all: half a store of variables would keep the guest from booting ever after.
-            if !variables.exists() {
-                let template = read_bounded(&firmware.variables, VARIABLES_LIMIT)
-                    .map_err(FileError::failed("read", &firmware.variables))?;
-                match write_new(&variables, &template) {
-                    Ok(()) | Err(FileError::Exists { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            passage.lock_nvram(context, bundle)?;
-            Ok(arguments::Boot::Uefi { code: firmware.code, variables: PathBuf::from(NVRAM) })
+        Boot::Uefi => flash(context, bundle, passage).map(arguments::Boot::Uefi),
+    }
+}
+
+/// The firmware, and variables of the VM's own, made from the template at the first start and locked.
+fn flash(context: &Context, bundle: &Bundle, passage: &mut Passage) -> Result<Flash, Report> {
+    let firmware = context.firmware(bundle.architecture())?;
+    let variables = bundle.folder.join(NVRAM);
+    // Whole or not at all: half a store of variables would keep the guest from booting ever after.
+    if !variables.exists() {
+        let template = read_bounded(&firmware.variables, VARIABLES_LIMIT)
+            .map_err(FileError::failed("read", &firmware.variables))?;
+        match write_new_sparse(&variables, &template) {
+            Ok(()) | Err(FileError::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    passage.lock_nvram(context, bundle)?;
+    Ok(Flash { code: firmware.code, variables: PathBuf::from(NVRAM) })
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use selfsame_host::qemu::accelerator::Accelerator;
 use selfsame_host::qemu::architecture::Architecture;
-use selfsame_host::qemu::arguments::{Boot, Descriptors, Plan};
+use selfsame_host::qemu::arguments::{Boot, Descriptors, Ownership, Plan};
 use selfsame_host::qemu::installation::Installation;
 use selfsame_host::qemu::process;
 use selfsame_host::qemu::qmp::Monitor;
@@ -77,6 +77,7 @@ impl Running {
         let (console, log) = (append(name("console")), append(name("log")));
         let mut plan = Plan {
             name: "test, with = and ü".to_owned(),
+            architecture: installation.architecture,
             machine: installation.machine.clone(),
             accelerator: Accelerator::Tcg,
             sandbox: installation.sandbox,
@@ -87,6 +88,8 @@ impl Running {
             boot: Boot::Bios,
             disks: Vec::new(),
             iso: None,
+            folders: Vec::new(),
+            ownership: Ownership::Own,
             mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
             forwards: Vec::new(),
             descriptors: Descriptors {

@@ -37,6 +37,8 @@ fn help_is_grouped_by_what_the_commands_are_for() {
       identity    Make, keep, show, import and export machine identifiers
 
     This host:
+      autostart   Start the VMs that are marked for it
+      setup       Show and change what selfsame has put on this computer
       doctor      Check this host and its VMs
       quota       Show how many guests may run at the same time
       config      Show the settings and where each comes from

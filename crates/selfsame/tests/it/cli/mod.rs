@@ -3,4 +3,5 @@
 mod completion;
 mod contract;
 mod identity;
+mod setup;
 mod shapes;

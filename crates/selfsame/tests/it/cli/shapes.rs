@@ -65,12 +65,14 @@ fn one_vm() {
     let env = TestEnv::new();
     env.create("web1");
     insta::assert_snapshot!(shape(&env.get("web1")), @"
+    architecture: string
     boot: object
       firmware: string
     cpus: number
     digest: string
     disks: array
     findings: array
+    folders: array
     guest: string
     identity: string
     iso: null
