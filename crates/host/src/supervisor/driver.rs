@@ -379,3 +379,6 @@ struct Ready {
     report: bool,
     bond: bool,
 }
+
+#[cfg(test)]
+mod tests;
