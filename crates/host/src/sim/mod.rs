@@ -157,7 +157,9 @@ impl Sim {
         match poke {
             Poke::Step if self.behaviour.stepped => self.carry_out(),
             Poke::Step => {}
-            Poke::Hang => drop(self.behaviour.faults.insert(Fault::Hang)),
+            Poke::Hang => {
+                self.behaviour.faults.insert(Fault::Hang);
+            }
             Poke::PowerOff if self.doing == Doing::Running => {
                 self.end([BackendEvent::ShutDown(Shutdown::ByGuest)])
             }

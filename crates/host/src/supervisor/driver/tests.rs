@@ -127,11 +127,17 @@ impl Model {
         let up = !matches!(self.place, Place::Stopped | Place::Starting | Place::Ended(_));
         let ended = |cause| match self.place {
             Place::Ending(decided) => Place::Ended(decided),
-            _ => Place::Ended(cause),
+            Place::Stopped
+            | Place::Starting
+            | Place::Running
+            | Place::Paused
+            | Place::Stopping
+            | Place::Suspending
+            | Place::Ended(_) => Place::Ended(cause),
         };
         match poke {
             Poke::Hang => {
-                drop(self.behaviour.faults.insert(Fault::Hang));
+                self.behaviour.faults.insert(Fault::Hang);
                 self.place
             }
             Poke::PowerOff if self.computes && self.place == Place::Stopping => ended(Cause::Requested),
@@ -187,18 +193,20 @@ impl Talk {
         let mut line = serde_json::to_string(&Call { protocol: PROTOCOL, want }).unwrap();
         line.push('\n');
         self.0.get_mut().write_all(line.as_bytes()).ok()?;
-        Some(serde_json::from_str(&self.line()?).unwrap())
+        loop {
+            match serde_json::from_str(&self.line()?).unwrap() {
+                // What came of an earlier suspend is told to whoever asked for it, whenever it comes.
+                Reply::Failed(_) => {}
+                reply => return Some(reply),
+            }
+        }
     }
 
     fn phase(&mut self) -> String {
-        loop {
-            match self.call(Want::Status) {
-                Some(Reply::Status(status)) => return status.phase,
-                // What came of a suspend is told to whoever asked for it.
-                Some(Reply::Failed(_) | Reply::Answer(_)) => {}
-                Some(other) => panic!("{other:?}"),
-                None => return "ended".to_owned(),
-            }
+        match self.call(Want::Status) {
+            Some(Reply::Status(status)) => status.phase,
+            Some(other) => panic!("{other:?}"),
+            None => "ended".to_owned(),
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::state::Saved;
 
 /// A back end that is ready to start one guest.
 pub(super) enum Engine {
-    Qemu(qemu::Prepared),
+    Qemu(Box<qemu::Prepared>),
     Sim(sim::Prepared),
     #[cfg(target_os = "macos")]
     Vz(vz::Prepared),
@@ -78,7 +78,7 @@ impl Engine {
         if options.accelerator.is_none() {
             return vz::Prepared::new(bundle, passage).map(Self::Vz);
         }
-        qemu::Prepared::new(context, bundle, options, passage).map(Self::Qemu)
+        qemu::Prepared::new(context, bundle, options, passage).map(|prepared| Self::Qemu(Box::new(prepared)))
     }
 
     pub(super) fn words(&self) -> Words {
