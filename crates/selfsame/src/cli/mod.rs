@@ -40,6 +40,7 @@ mod supervise;
 mod suspend;
 mod usage;
 mod version;
+mod wait;
 mod why;
 
 use std::process::ExitCode;
