@@ -13,6 +13,7 @@ pub(crate) fn check(data: &[u8]) {
                 mac_address: Some(None),
                 machine: Some("pc-q35-7.2".to_owned()),
                 protected: Some(!spec.protected),
+                folders: Some(spec.folders.iter().rev().cloned().collect()),
                 ..Change::default()
             };
             if let Ok((text, changed)) = change.edit(&text) {

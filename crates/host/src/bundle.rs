@@ -14,6 +14,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Blob, Identity, Kind, MacAddress, Severity};
 use selfsame_machine::problem::{Hint, Problem, shell_word};
@@ -197,6 +198,12 @@ impl Bundle {
             Kind::Mac => Guest::Macos,
             Kind::Generic => Guest::Linux,
         })
+    }
+
+    /// The architecture of the guest's processors.
+    #[must_use]
+    pub fn architecture(&self) -> Architecture {
+        self.spec.architecture_on(Architecture::of_new_guests())
     }
 
     /// The network card's address: what `vm.toml` says, else one that follows from the identity.

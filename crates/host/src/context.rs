@@ -19,9 +19,6 @@ use crate::store::{Options, Store, StoreError};
 /// The variable that moves the lock files, for tests only.
 pub const LOCK_DIRECTORY: &str = "SELFSAME_LOCK_DIR";
 
-/// What guests are made of. QEMU's other machines need other devices and come with a plan of their own.
-const GUEST: Architecture = Architecture::X86_64;
-
 /// Where a command finds everything.
 #[derive(Debug)]
 pub struct Context {
@@ -109,21 +106,26 @@ impl Context {
         self.lock_source
     }
 
-    /// The QEMU to use. What it said of itself is kept until its file changes.
+    /// The QEMU to use for guests of an architecture. What it said of itself is kept until its file changes.
     ///
     /// # Errors
     /// When there is none that can be used.
-    pub fn installation(&self) -> Result<Installation, Report> {
+    pub fn installation(&self, guest: Architecture) -> Result<Installation, Report> {
         let path = std::env::var_os("PATH");
-        let configured = self.config.qemu_binary.as_deref();
-        let binary = Installation::locate(configured, GUEST, path.as_deref())?;
-        let cache = self.home.cache().join("qemu.json");
+        let configured = match guest {
+            Architecture::X86_64 => self.config.qemu_binary.as_deref(),
+            Architecture::Aarch64 => self.config.qemu_binary_aarch64.as_deref(),
+        };
+        let binary = Installation::locate(configured, guest, path.as_deref())?;
+        let cache = self.home.cache().join(format!("qemu-{guest}.json"));
         let kept = read_bounded(&cache, 64 * 1024).ok();
         let kept: Option<Installation> = kept.and_then(|data| serde_json::from_slice(&data).ok());
-        if let Some(kept) = kept.filter(|kept| kept.binary == binary && kept.is_current()) {
+        let is_it =
+            |kept: &Installation| kept.binary == binary && kept.architecture == guest && kept.is_current();
+        if let Some(kept) = kept.filter(is_it) {
             return Ok(kept);
         }
-        let installation = Installation::probe(configured, GUEST, path.as_deref(), PROBE_LIMIT)?;
+        let installation = Installation::probe(configured, guest, path.as_deref(), PROBE_LIMIT)?;
         if let Ok(data) = serde_json::to_vec(&installation) {
             // Asking again costs a moment, so a folder that cannot be written is no reason to fail.
             drop(write_atomically(&cache, &data));
@@ -131,25 +133,31 @@ impl Context {
         Ok(installation)
     }
 
-    /// What runs guests' instructions: what is asked for, else what is configured, else what the rule finds.
+    /// What runs the instructions of guests of an architecture: what is asked for, else what is configured, else what the rule finds.
     #[must_use]
-    pub fn accelerator(&self, asked: Option<accelerator::Request>) -> Choice {
+    pub fn accelerator(&self, guest: Architecture, asked: Option<accelerator::Request>) -> Choice {
         let configured = match self.config.qemu_accelerator {
             Configured::Auto => accelerator::Request::Auto,
             Configured::Tcg => accelerator::Request::Tcg,
             Configured::Kvm => accelerator::Request::Kvm,
         };
-        accelerator::choose(asked.unwrap_or(configured), GUEST, &accelerator::Facts::gather())
+        accelerator::choose(asked.unwrap_or(configured), guest, &accelerator::Facts::gather())
     }
 
-    /// The guests' firmware.
+    /// The firmware of guests of an architecture.
     ///
     /// # Errors
     /// When none is installed, or what is configured is not there.
-    pub fn firmware(&self) -> Result<Firmware, FirmwareError> {
-        let code = self.config.qemu_firmware_code.clone();
-        let configured = code.zip(self.config.qemu_firmware_variables.clone());
+    pub fn firmware(&self, guest: Architecture) -> Result<Firmware, FirmwareError> {
+        let config = &self.config;
+        let (code, variables) = match guest {
+            Architecture::X86_64 => (&config.qemu_firmware_code, &config.qemu_firmware_variables),
+            Architecture::Aarch64 => {
+                (&config.qemu_firmware_code_aarch64, &config.qemu_firmware_variables_aarch64)
+            }
+        };
+        let configured = code.clone().zip(variables.clone());
         let configured = configured.map(|(code, variables)| Firmware { code, variables });
-        Firmware::find(configured, GUEST, Path::new("/"))
+        Firmware::find(configured, guest, Path::new("/"))
     }
 }

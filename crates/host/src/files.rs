@@ -76,6 +76,9 @@ pub const fn device_and_inode(stat: &Stat) -> (u64, u64) {
     (device, stat.st_ino)
 }
 
+/// What is looked at for zeros at a time.
+const BLOCK: usize = 64 * 1024;
+
 /// Reads a plain file of at most `limit` bytes. Never waits on a FIFO or a device.
 ///
 /// # Errors
@@ -109,10 +112,34 @@ pub fn write_atomically(path: &Path, data: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Exists`], or that a step failed; then there is no file.
 pub fn write_new(path: &Path, data: &[u8]) -> Result<(), FileError> {
-    let write = |temporary: tempfile::NamedTempFile| {
-        temporary.persist_noclobber(path).map(drop).map_err(|error| error.error)
+    published(path, write_beside(path, data, no_clobber(path)))
+}
+
+/// The same, with holes where there are only zeros: of 64 MiB of variables as a rule less than one is written.
+///
+/// # Errors
+/// [`FileError::Exists`], or that a step failed; then there is no file.
+pub fn write_new_sparse(path: &Path, data: &[u8]) -> Result<(), FileError> {
+    let fill = |file: &mut File| {
+        file.set_len(u64::try_from(data.len()).unwrap_or(u64::MAX))?;
+        for (index, block) in data.chunks(BLOCK).enumerate() {
+            if block.iter().any(|byte| *byte != 0) {
+                let offset = u64::try_from(index.saturating_mul(BLOCK)).unwrap_or(u64::MAX);
+                file.seek(SeekFrom::Start(offset))?;
+                file.write_all(block)?;
+            }
+        }
+        Ok(())
     };
-    write_beside(path, data, write).map_err(|error| {
+    published(path, fill_beside(path, fill, no_clobber(path)))
+}
+
+fn no_clobber(path: &Path) -> impl FnOnce(tempfile::NamedTempFile) -> io::Result<()> {
+    move |temporary| temporary.persist_noclobber(path).map(drop).map_err(|error| error.error)
+}
+
+fn published(path: &Path, outcome: io::Result<()>) -> Result<(), FileError> {
+    outcome.map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
             FileError::Exists { path: path.to_owned() }
         } else {
@@ -126,6 +153,14 @@ fn write_beside(
     data: &[u8],
     publish: impl FnOnce(tempfile::NamedTempFile) -> io::Result<()>,
 ) -> io::Result<()> {
+    fill_beside(path, |file| file.write_all(data), publish)
+}
+
+fn fill_beside(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+    publish: impl FnOnce(tempfile::NamedTempFile) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),
@@ -135,7 +170,7 @@ fn write_beside(
     let mut builder = tempfile::Builder::new();
     builder.prefix(".selfsame-").permissions(PermissionsExt::from_mode(mode));
     let mut temporary = builder.tempfile_in(folder)?;
-    temporary.write_all(data)?;
+    fill(temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
     publish(temporary)?;
     File::open(folder)?.sync_all()
@@ -210,6 +245,18 @@ mod tests {
         assert!(a == b);
         assert!(std::fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20, "the holes were filled");
         assert!(matches!(copy_new(&from, &to), Err(FileError::Exists { .. })));
+    }
+
+    #[test]
+    fn zeros_become_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("variables");
+        let mut data = vec![0; (8 << 20) + 5];
+        data[(4 << 20) + 1] = 1;
+        write_new_sparse(&path, &data).unwrap();
+        assert!(std::fs::read(&path).unwrap() == data);
+        assert!(std::fs::metadata(&path).unwrap().blocks() * 512 < 1 << 20, "the holes were filled");
+        assert!(matches!(write_new_sparse(&path, &data), Err(FileError::Exists { .. })));
     }
 
     /// Only where a FIFO can be made without another process, which would inherit what other tests are writing.

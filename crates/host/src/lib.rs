@@ -3,6 +3,7 @@
 //! **Boundary.** `machine` decides, this crate touches files, processes and the clock. Nothing here prints: every failure
 //! is a [`selfsame_machine::problem::Problem`] with its facts in fields.
 
+pub mod agent;
 pub mod backend;
 pub mod bundle;
 pub mod capacity;
@@ -11,6 +12,7 @@ pub mod context;
 pub mod diagnosis;
 pub mod evidence;
 pub mod files;
+pub mod folders;
 pub mod gate;
 pub mod home;
 pub mod library;

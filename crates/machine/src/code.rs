@@ -120,6 +120,12 @@ codes! {
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";
     RequestTimedOut "request.timed_out" => Failed, "The VM did not do it in time";
     BackendUnavailable "backend.unavailable" => Refused, "This host cannot run such a guest";
+    FolderRefused "folder.refused" => Refused, "The folder cannot be shared with a guest";
+    AgentNone "agent.none" => Failed, "No agent listens in the guest";
+    AgentBusy "agent.busy" => Failed, "Another process talks to the guest's agent";
+    AgentSilent "agent.silent" => Failed, "The guest's agent does not answer";
+    AgentProtocol "agent.protocol" => Failed, "The guest's agent talks nonsense";
+    AgentRefused "agent.refused" => Failed, "The guest's agent refused";
     LockPlace "lock.place" => Failed, "The folder of locks cannot be used";
     LockFile "lock.file" => Failed, "A lock file cannot be used";
     StoreCorrupt "store.corrupt" => Failed, "The library's database is damaged";

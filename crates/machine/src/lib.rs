@@ -5,6 +5,8 @@
 //!
 //! **Boundary.** `host` gives these types their effects; `selfsame` shows them to people. Nothing here prints.
 
+pub mod agent;
+pub mod architecture;
 pub mod backend;
 pub mod code;
 pub mod identity;
@@ -16,4 +18,5 @@ pub mod problem;
 mod quote;
 pub mod report;
 pub mod size;
+pub mod span;
 pub mod spec;

@@ -6,13 +6,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
 use crate::identity::MacAddress;
 use crate::network::{self, Forward, Network, WishError};
 use crate::size::Bytes;
 
 mod change;
+pub mod folder;
 
 pub use change::{Change, ChangeError, says_protected};
+pub use folder::Folder;
 
 /// The version of the file's format.
 pub const SCHEMA: u32 = 1;
@@ -123,6 +126,9 @@ pub struct Spec {
     /// What kind of guest; without it the identifier's kind decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest: Option<Guest>,
+    /// The architecture of its processors; see [`Spec::architecture_on`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
     /// Virtual processors, 1 to 256.
     #[serde(default = "default_cpus")]
     pub cpus: u32,
@@ -159,6 +165,9 @@ pub struct Spec {
     /// An image of an optical disc in the drive, relative to the bundle, or absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iso: Option<String>,
+    /// Folders of the host that the guest can mount.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<Folder>,
     /// How people log in to it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<Login>,
@@ -184,6 +193,7 @@ impl Default for Spec {
         Self {
             schema: SCHEMA,
             guest: None,
+            architecture: None,
             cpus: default_cpus(),
             memory: default_memory(),
             mac_address: None,
@@ -196,6 +206,7 @@ impl Default for Spec {
             boot: Boot::default(),
             disks: None,
             iso: None,
+            folders: Vec::new(),
             login: None,
             origin: None,
         }
@@ -259,7 +270,19 @@ impl Spec {
     #[must_use]
     pub fn write(&self) -> String {
         // The types hold nothing that TOML cannot: no maps with odd keys, no numbers above i64.
-        toml::to_string(self).unwrap_or_default()
+        let text = |spec: &Self| toml::to_string(spec).unwrap_or_default();
+        let plain = text(&Self { folders: Vec::new(), ..self.clone() });
+        // In one line, so that they can be exchanged later as one value.
+        let folders = Change { folders: Some(self.folders.clone()), ..Change::default() };
+        folders.edit(&plain).map_or_else(|_| text(self), |(written, _)| written)
+    }
+
+    /// The architecture of the guest's processors on a host of that one: what is written here, else whose machine it was
+    /// first started with, else the host's.
+    #[must_use]
+    pub fn architecture_on(&self, host: Architecture) -> Architecture {
+        let by_machine = || self.machine.as_deref().and_then(Architecture::of_machine);
+        self.architecture.or_else(by_machine).unwrap_or(host)
     }
 
     /// Checks the ranges that the types do not.
@@ -287,7 +310,43 @@ impl Spec {
         if self.machine.as_deref().is_some_and(|name| !is_machine_name(name)) {
             return out("machine", format!("{:?}", self.machine), "it must be a name such as `pc-q35-7.2`");
         }
+        if let Some(architecture) = self.architecture {
+            self.check_architecture(architecture)?;
+        }
+        if self.folders.len() > folder::MOST_FOLDERS {
+            return out("folders", format!("a list of {}", self.folders.len()), "it may have 16");
+        }
+        for (index, folder) in self.folders.iter().enumerate() {
+            if let Some((key, value, rule)) = folder.fault() {
+                return out(key, value, rule);
+            }
+            if self.folders.iter().take(index).any(|before| before.tag == folder.tag) {
+                return out("folders.tag", format!("{:?}", folder.tag), "another folder has it already");
+            }
+        }
         Ok(())
+    }
+}
+
+impl Spec {
+    /// Checks what only one architecture has.
+    fn check_architecture(&self, architecture: Architecture) -> Result<(), SpecError> {
+        let out = |key, value: String, rule| Err(SpecError::OutOfRange { key, value, rule });
+        let other = self.machine.as_deref().filter(|name| {
+            Architecture::of_machine(name).is_some_and(|of_machine| of_machine != architecture)
+        });
+        if let Some(name) = other {
+            return out("machine", format!("{name:?}"), "it must be a machine of the VM's `architecture`");
+        }
+        match architecture {
+            Architecture::X86_64 if self.guest == Some(Guest::Macos) => {
+                out("architecture", "x86_64".to_owned(), "a macOS guest is `aarch64`")
+            }
+            Architecture::Aarch64 if self.boot == Boot::Bios => {
+                out("boot.firmware", "bios".to_owned(), "only `x86_64` has the PC BIOS")
+            }
+            Architecture::X86_64 | Architecture::Aarch64 => Ok(()),
+        }
     }
 }
 
@@ -324,12 +383,17 @@ mod tests {
                 read_only: true,
             }]),
             iso: Some("/x.iso".into()),
+            folders: vec![
+                Folder { tag: "src".into(), path: "/home/me/a \"b\"".into(), read_only: true },
+                Folder { tag: "out".into(), path: "/out".into(), read_only: false },
+            ],
             origin: Some(Origin { created: "t".into(), by: "b".into(), identity: "fresh".into() }),
             ..Spec::default()
         };
         assert_eq!(Spec::read(&spec.write()).unwrap(), spec);
         insta::assert_snapshot!(spec.write(), @r#"
         schema = 1
+        folders = [{ tag = "src", path = '/home/me/a "b"', read_only = true }, { tag = "out", path = "/out" }]
         guest = "linux"
         cpus = 4
         memory = "2GiB"
@@ -358,9 +422,35 @@ mod tests {
     }
 
     #[test]
+    fn the_architecture_is_what_is_written_or_what_it_ran_on_or_the_hosts() {
+        use Architecture::{Aarch64, X86_64};
+        let spec = |text: &str| Spec::read(&format!("schema = 1\n{text}")).unwrap();
+        assert_eq!(spec("").architecture_on(Aarch64), Aarch64);
+        assert_eq!(spec("").architecture_on(X86_64), X86_64);
+        assert_eq!(spec("machine = 'pc-q35-7.2'").architecture_on(Aarch64), X86_64);
+        assert_eq!(spec("machine = 'virt-7.2'").architecture_on(X86_64), Aarch64);
+        assert_eq!(spec("architecture = 'aarch64'").architecture_on(X86_64), Aarch64);
+        let refused = |text: &str| Spec::read(&format!("schema = 1\n{text}")).unwrap_err().to_string();
+        insta::assert_snapshot!(refused("architecture = 'aarch64'\nmachine = 'pc-q35-7.2'"), @r#"`machine` is "pc-q35-7.2"; it must be a machine of the VM's `architecture`"#);
+        insta::assert_snapshot!(refused("architecture = 'aarch64'\nboot = { firmware = 'bios' }"), @"`boot.firmware` is bios; only `x86_64` has the PC BIOS");
+        insta::assert_snapshot!(refused("architecture = 'x86_64'\nguest = 'macos'"), @"`architecture` is x86_64; a macOS guest is `aarch64`");
+    }
+
+    #[test]
+    fn folders_have_tags_of_their_own_and_absolute_paths() {
+        let refused =
+            |text: &str| Spec::read(&format!("schema = 1\nfolders = [{text}]")).unwrap_err().to_string();
+        insta::assert_snapshot!(refused("{ tag = 'a b', path = '/x' }"), @r#"`folders.tag` is "a b"; it must be 1 to 31 of the letters a to z and A to Z, digits, `.`, `_` and `-`"#);
+        insta::assert_snapshot!(refused("{ tag = 'a', path = 'x' }"), @r#"`folders.path` is "x"; it must be an absolute path"#);
+        insta::assert_snapshot!(refused("{ tag = 'a', path = '/x' }, { tag = 'a', path = '/y' }"), @r#"`folders.tag` is "a"; another folder has it already"#);
+        let many: Vec<String> = (0..17).map(|n| format!("{{ tag = 't{n}', path = '/x' }}")).collect();
+        insta::assert_snapshot!(refused(&many.join(",")), @"`folders` is a list of 17; it may have 16");
+    }
+
+    #[test]
     fn a_mistake_is_named_with_its_place() {
         let at = |text: &str| Spec::read(text).unwrap_err().to_string();
-        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `cpus`, `memory`, `mac_address`, `network`, `ports`, `machine`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `login`, `origin`");
+        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `architecture`, `cpus`, `memory`, `mac_address`, `network`, `ports`, `machine`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `folders`, `login`, `origin`");
         insta::assert_snapshot!(at("schema = 1\ncpus = 0"), @"`cpus` is 0; it must be 1 to 256");
         insta::assert_snapshot!(at("schema = 2"), @"its schema is 2; this selfsame knows 1");
         insta::assert_snapshot!(at("schema = 1\nmemory = \"100\""), @"`memory` is 100; it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes");

@@ -30,6 +30,29 @@ pub(crate) fn data(text: &str) {
     keep(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
+/// Writes what a command in a guest wrote, as it is: the terminal control in it is the command's business.
+pub(crate) fn bytes(text: &[u8]) {
+    let mut out = io::stdout().lock();
+    keep(out.write_all(text).and_then(|()| out.flush()));
+}
+
+/// The same to standard error.
+pub(crate) fn error_bytes(text: &[u8]) {
+    // Nobody is left to tell.
+    drop(io::stderr().lock().write_all(text));
+}
+
+/// Bytes for JSON: as text, and in base64 where the text does not tell them.
+pub(crate) fn text(bytes: &[u8]) -> (String, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => {
+            let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
+            (String::from_utf8_lossy(bytes).into_owned(), Some(base64))
+        }
+    }
+}
+
 fn keep(written: io::Result<()>) {
     if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
         LOST.store(true, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Blob, Identity, MacAddress};
 use selfsame_machine::layout::{AUXILIARY_STORAGE, CONSOLE_LOG, HARDWARE_MODEL, NVRAM};
@@ -128,6 +129,18 @@ pub enum PlanError {
         /// The path.
         path: PathBuf,
     },
+    /// A guest that this kind of Mac cannot run.
+    #[error("a guest of {architecture} cannot run on Apple silicon")]
+    Foreign {
+        /// What `vm.toml` says.
+        architecture: Architecture,
+    },
+    /// Folders of the host, which are QEMU's matter so far.
+    #[error("the folder `{tag}` cannot be shared: on a Mac, folders are not there yet")]
+    Folders {
+        /// The first folder's tag.
+        tag: String,
+    },
     /// A network that is no NAT.
     #[error("the framework connects guests by NAT only, and this one is to have the network `{network}`")]
     Network {
@@ -153,9 +166,12 @@ impl Problem for PlanError {
         match self {
             Self::NoIdentity => Code::IdentityInvalid,
             Self::WrongIdentity { .. } | Self::Missing { .. } | Self::Path { .. } => Code::BundleInvalid,
-            Self::Boot { .. } | Self::Format { .. } | Self::Network { .. } | Self::Port { .. } => {
-                Code::BackendUnavailable
-            }
+            Self::Boot { .. }
+            | Self::Foreign { .. }
+            | Self::Folders { .. }
+            | Self::Format { .. }
+            | Self::Network { .. }
+            | Self::Port { .. } => Code::BackendUnavailable,
         }
     }
 
@@ -178,6 +194,10 @@ impl Problem for PlanError {
                 )]
             }
             Self::Path { .. } => vec![Hint::say("give the folder another name")],
+            Self::Foreign { .. } => vec![Hint::say("run it by QEMU's emulation with `run --accel tcg`")],
+            Self::Folders { .. } => {
+                vec![Hint::say("take `folders` out of vm.toml, or run it without `--dir`")]
+            }
             Self::NoIdentity | Self::WrongIdentity { .. } => Vec::new(),
         }
     }
@@ -206,6 +226,13 @@ impl Plan {
             Identity::Mac(_) => Guest::Macos,
             Identity::Generic(_) => Guest::Linux,
         });
+        match spec.architecture_on(Architecture::Aarch64) {
+            Architecture::Aarch64 => {}
+            architecture @ Architecture::X86_64 => return Err(PlanError::Foreign { architecture }),
+        }
+        if let Some(folder) = spec.folders.first() {
+            return Err(PlanError::Folders { tag: folder.tag.clone() });
+        }
         let platform = match (guest, identity) {
             (Guest::Macos, Identity::Mac(_)) => mac(parts)?,
             (Guest::Linux, Identity::Generic(_)) => generic(parts)?,
@@ -381,6 +408,16 @@ mod tests {
         let mut vm = Vm::new(mac());
         vm.model = None;
         assert!(matches!(vm.plan(), Err(PlanError::Missing { path }) if path.ends_with("HardwareModel")));
+        let mut vm = Vm::new(linux());
+        vm.spec.machine = Some("pc-q35-7.2".into());
+        assert!(matches!(vm.plan(), Err(PlanError::Foreign { architecture: Architecture::X86_64 })));
+        let mut vm = Vm::new(linux());
+        vm.spec.folders = vec![spec::Folder { tag: "src".into(), path: "/src".into(), read_only: true }];
+        let error = vm.plan().unwrap_err();
+        assert_eq!(
+            (error.code(), error),
+            (Code::BackendUnavailable, PlanError::Folders { tag: "src".into() })
+        );
         let mut vm = Vm::new(linux());
         vm.connection.ports.push("8080:80".parse().unwrap());
         assert_eq!(

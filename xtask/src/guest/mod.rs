@@ -6,6 +6,7 @@
 
 mod cpio;
 mod modules;
+mod others;
 mod packages;
 mod qemu;
 
@@ -20,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::repository;
 use modules::{Module, Modules};
+use others::Other;
 use packages::Unpacked;
 
 /// Raised when the same inputs make another guest.
@@ -32,12 +34,17 @@ const NEEDED: [&str; 6] = ["button", "evdev", "virtio_pci", "virtio_net", "virti
 const WELCOME: [&str; 6] =
     ["virtio_rng", "virtio_balloon", "qemu_fw_cfg", "efivarfs", "pvpanic_mmio", "pvpanic_pci"];
 
-/// `cargo xtask guest [--fresh]`.
+/// `cargo xtask guest [--fresh]`, and `cargo xtask guest --generic | --aarch64 [--fresh]` for one of the others alone.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let fresh = match arguments {
+    let usage = || anyhow::anyhow!("usage: cargo xtask guest [--generic | --aarch64] [--fresh]");
+    let (other, rest) = match arguments {
+        [first, rest @ ..] if Other::of_option(first).is_some() => (Other::of_option(first), rest),
+        all => (None, all),
+    };
+    let fresh = match rest {
         [] => false,
         [only] if only == "--fresh" => true,
-        _ => bail!("usage: cargo xtask guest [--fresh]"),
+        _ => return Err(usage()),
     };
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!("test guests can be made on Linux on x86_64 only so far");
@@ -51,6 +58,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     lock.lock().context("cannot lock target/guest")?;
 
     let scripts = Scripts::read(&root.join("guest"))?;
+    if let Some(other) = other {
+        return other.make(&guest, &scripts, fresh);
+    }
     let candidates = qemu::candidates(&guest);
     let present = Unpacked::present(&guest);
     let result = guest.join("guest.toml");
@@ -63,7 +73,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let qemu = qemu::choose(&candidates)?;
     let unpacked = match present {
         Some(present) if !fresh => present,
-        _ => Unpacked::obtain(&guest)?,
+        _ => Unpacked::obtain(&guest, &packages::KERNELS)?,
     };
     let kernel = unpacked.kernel()?;
     let initrd = guest.join("initrd.gz");
@@ -120,7 +130,9 @@ fn is_current(result: &Path, first_line: &str) -> bool {
     let Ok(table) = text.parse::<toml::Table>() else { return false };
     let exists =
         |key| table.get(key).and_then(toml::Value::as_str).is_some_and(|path| Path::new(path).is_file());
-    text.lines().next() == Some(first_line) && ["qemu", "kernel", "initrd"].into_iter().all(exists)
+    text.lines().next() == Some(first_line)
+        && ["kernel", "initrd"].into_iter().all(exists)
+        && table.iter().all(|(key, _)| exists(key))
 }
 
 /// The guest's initial file system, packed.

@@ -15,7 +15,7 @@ use crate::guest::replace;
 use crate::run;
 
 /// Packages that depend on the newest kernel, smallest first: Debian's for virtual machines, Ubuntu's, any.
-const KERNELS: [&str; 4] =
+pub(crate) const KERNELS: [&str; 4] =
     ["linux-image-cloud-amd64", "linux-image-virtual", "linux-image-generic", "linux-image-amd64"];
 
 const BUSYBOX: &str = "busybox-static";
@@ -44,15 +44,32 @@ impl Unpacked {
     }
 
     /// Looks up what the package sources offer and gets it, unless it is what is there already.
-    pub(crate) fn obtain(guest: &Path) -> Result<Self> {
-        let get = |apt: &Apt| -> Result<Self> {
-            let packages = resolve(apt)?;
-            match Self::present(guest) {
-                Some(present) if present.list == list(&packages) => Ok(present),
-                _ => fetch(apt, &packages, guest),
-            }
-        };
-        get(&Apt { lists: None }).or_else(|first| {
+    pub(crate) fn obtain(guest: &Path, kernels: &[&str]) -> Result<Self> {
+        Self::with_apt(guest, |apt| Self::newest(apt, guest, kernels))
+    }
+
+    /// The same for packages by their names.
+    pub(crate) fn these(guest: &Path, names: &[&str]) -> Result<Self> {
+        Self::with_apt(guest, |apt| {
+            let packages = names.iter().map(|name| apt.show(name)).collect::<Result<Vec<_>>>()?;
+            Self::of(apt, guest, &packages)
+        })
+    }
+
+    /// The newest kernel by one of these packages, and busybox.
+    pub(crate) fn newest(apt: &Apt, guest: &Path, kernels: &[&str]) -> Result<Self> {
+        Self::of(apt, guest, &resolve(apt, kernels)?)
+    }
+
+    fn of(apt: &Apt, guest: &Path, packages: &[Package]) -> Result<Self> {
+        match Self::present(guest) {
+            Some(present) if present.list == list(packages) => Ok(present),
+            Some(_) | None => fetch(apt, packages, guest),
+        }
+    }
+
+    fn with_apt(guest: &Path, get: impl Fn(&Apt) -> Result<Self>) -> Result<Self> {
+        get(&Apt { lists: None, foreign: None }).or_else(|first| {
             // The system's lists may be missing or older than the mirror, and only root may renew them. Lists of our own
             // need no root and leave the system's as they are.
             eprintln!(
@@ -108,8 +125,10 @@ fn only(folder: &Path, fits: impl Fn(&str) -> bool) -> Result<Option<PathBuf>> {
 }
 
 /// apt with the system's package lists, or with lists of our own.
-struct Apt {
+pub(crate) struct Apt {
     lists: Option<PathBuf>,
+    /// Another architecture, and an empty list of what is installed of it.
+    foreign: Option<(&'static str, PathBuf)>,
 }
 
 impl Apt {
@@ -117,7 +136,20 @@ impl Apt {
     fn with_lists(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder.join("partial"))
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        let apt = Self { lists: Some(folder.to_path_buf()) };
+        Self { lists: Some(folder.to_path_buf()), foreign: None }.updated()
+    }
+
+    /// Fetches lists for another architecture into `folder`.
+    pub(crate) fn foreign(folder: &Path, architecture: &'static str) -> Result<Self> {
+        fs::create_dir_all(folder.join("partial"))
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let installed = folder.with_extension("status");
+        fs::write(&installed, "").with_context(|| format!("cannot write {}", installed.display()))?;
+        Self { lists: Some(folder.to_path_buf()), foreign: Some((architecture, installed)) }.updated()
+    }
+
+    fn updated(self) -> Result<Self> {
+        let apt = self;
         // One broken source among several is no reason to stop: what counts is whether the packages are found.
         if let Err(error) = run::text(apt.command("apt-get").args(["update", "-qq"])) {
             eprintln!("note: {error:#}");
@@ -135,6 +167,14 @@ impl Apt {
             command.arg("-o").arg(option);
             command.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
         }
+        if let Some((architecture, installed)) = &self.foreign {
+            for key in ["APT::Architecture", "APT::Architectures"] {
+                command.arg("-o").arg(format!("{key}={architecture}"));
+            }
+            let mut option = OsStr::new("Dir::State::status=").to_os_string();
+            option.push(installed);
+            command.arg("-o").arg(option);
+        }
         command
     }
 
@@ -150,9 +190,9 @@ impl Apt {
 }
 
 /// The packages to get, in the versions offered.
-fn resolve(apt: &Apt) -> Result<Vec<Package>> {
+fn resolve(apt: &Apt, kernels: &[&str]) -> Result<Vec<Package>> {
     let mut names = Vec::new();
-    for newest in KERNELS {
+    for newest in kernels {
         let Ok(needs) = apt.depends(newest) else { continue };
         let Some(image) = needs.into_iter().find(|name| name.starts_with("linux-image-")) else { continue };
         // Ubuntu keeps most modules in a package of their own.
@@ -161,7 +201,7 @@ fn resolve(apt: &Apt) -> Result<Vec<Package>> {
         break;
     }
     if names.is_empty() {
-        bail!("the package sources have none of {}", KERNELS.join(", "));
+        bail!("the package sources have none of {}", kernels.join(", "));
     }
     names.push(BUSYBOX.to_owned());
     names.iter().map(|name| apt.show(name)).collect()

@@ -18,6 +18,12 @@ pub enum Key {
     QemuFirmwareCode,
     /// `qemu.firmware_variables`
     QemuFirmwareVariables,
+    /// `qemu.binary_aarch64`
+    QemuBinaryAarch64,
+    /// `qemu.firmware_code_aarch64`
+    QemuFirmwareCodeAarch64,
+    /// `qemu.firmware_variables_aarch64`
+    QemuFirmwareVariablesAarch64,
     /// `locks.directory`
     LocksDirectory,
     /// `stop.timeout_seconds`
@@ -54,11 +60,14 @@ impl fmt::Display for Value {
 
 impl Key {
     /// Every key, in the order that `selfsame config` shows.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::QemuBinary,
         Self::QemuAccelerator,
         Self::QemuFirmwareCode,
         Self::QemuFirmwareVariables,
+        Self::QemuBinaryAarch64,
+        Self::QemuFirmwareCodeAarch64,
+        Self::QemuFirmwareVariablesAarch64,
         Self::LocksDirectory,
         Self::StopTimeoutSeconds,
         Self::QuotaLinux,
@@ -73,6 +82,9 @@ impl Key {
             Self::QemuAccelerator => "qemu.accelerator",
             Self::QemuFirmwareCode => "qemu.firmware_code",
             Self::QemuFirmwareVariables => "qemu.firmware_variables",
+            Self::QemuBinaryAarch64 => "qemu.binary_aarch64",
+            Self::QemuFirmwareCodeAarch64 => "qemu.firmware_code_aarch64",
+            Self::QemuFirmwareVariablesAarch64 => "qemu.firmware_variables_aarch64",
             Self::LocksDirectory => "locks.directory",
             Self::StopTimeoutSeconds => "stop.timeout_seconds",
             Self::QuotaLinux => "quota.linux",
@@ -84,10 +96,13 @@ impl Key {
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
-            Self::QemuBinary => "the QEMU to run; else qemu-system-x86_64 on PATH",
+            Self::QemuBinary => "the QEMU for x86_64 guests; else qemu-system-x86_64 on PATH",
             Self::QemuAccelerator => "auto, tcg or kvm",
-            Self::QemuFirmwareCode => "OVMF's code; else the usual places",
+            Self::QemuFirmwareCode => "OVMF's code, for x86_64 guests; else the usual places",
             Self::QemuFirmwareVariables => "the template of OVMF's variables; else the usual places",
+            Self::QemuBinaryAarch64 => "the QEMU for aarch64 guests; else qemu-system-aarch64 on PATH",
+            Self::QemuFirmwareCodeAarch64 => "AAVMF's code, for aarch64 guests; else the usual places",
+            Self::QemuFirmwareVariablesAarch64 => "the template of AAVMF's variables; else the usual places",
             Self::LocksDirectory => "where identities are locked, for all users; in the system's file only",
             Self::StopTimeoutSeconds => "how long a guest may take to shut down before it is forced",
             Self::QuotaLinux => {
@@ -107,6 +122,9 @@ impl Key {
             Self::QemuBinary
             | Self::QemuFirmwareCode
             | Self::QemuFirmwareVariables
+            | Self::QemuBinaryAarch64
+            | Self::QemuFirmwareCodeAarch64
+            | Self::QemuFirmwareVariablesAarch64
             | Self::LocksDirectory
             | Self::QuotaLinux
             | Self::QuotaMacos => None,
@@ -121,6 +139,9 @@ impl Key {
             | Self::QemuAccelerator
             | Self::QemuFirmwareCode
             | Self::QemuFirmwareVariables
+            | Self::QemuBinaryAarch64
+            | Self::QemuFirmwareCodeAarch64
+            | Self::QemuFirmwareVariablesAarch64
             | Self::StopTimeoutSeconds
             | Self::QuotaLinux
             | Self::QuotaMacos => false,
@@ -133,6 +154,9 @@ impl Key {
             Self::QemuBinary
             | Self::QemuFirmwareCode
             | Self::QemuFirmwareVariables
+            | Self::QemuBinaryAarch64
+            | Self::QemuFirmwareCodeAarch64
+            | Self::QemuFirmwareVariablesAarch64
             | Self::LocksDirectory => "an absolute path in quotes",
             Self::QemuAccelerator => "\"auto\", \"tcg\" or \"kvm\"",
             Self::StopTimeoutSeconds => "a whole number of seconds from 0 to 86400",
@@ -146,6 +170,9 @@ impl Key {
             Self::QemuBinary
             | Self::QemuFirmwareCode
             | Self::QemuFirmwareVariables
+            | Self::QemuBinaryAarch64
+            | Self::QemuFirmwareCodeAarch64
+            | Self::QemuFirmwareVariablesAarch64
             | Self::LocksDirectory => {
                 let path = PathBuf::from(value.as_str()?);
                 // Relative to what? Commands run in any folder, and a NUL fits into no path.

@@ -95,7 +95,7 @@ pub struct Row {
 /// The resolved configuration. A `None` means: look on this computer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The QEMU to run.
+    /// The QEMU for x86_64 guests.
     pub qemu_binary: Option<PathBuf>,
     /// How it runs guests.
     pub qemu_accelerator: Accelerator,
@@ -103,6 +103,12 @@ pub struct Config {
     pub qemu_firmware_code: Option<PathBuf>,
     /// The template of OVMF's variables.
     pub qemu_firmware_variables: Option<PathBuf>,
+    /// The QEMU for aarch64 guests.
+    pub qemu_binary_aarch64: Option<PathBuf>,
+    /// AAVMF's code.
+    pub qemu_firmware_code_aarch64: Option<PathBuf>,
+    /// The template of AAVMF's variables.
+    pub qemu_firmware_variables_aarch64: Option<PathBuf>,
     /// The folder of locks, when the system's file moves it.
     pub locks_directory: Option<PathBuf>,
     /// How long a guest may take to shut down before it is forced.
@@ -125,6 +131,9 @@ impl Default for Config {
             qemu_accelerator: Accelerator::Auto,
             qemu_firmware_code: None,
             qemu_firmware_variables: None,
+            qemu_binary_aarch64: None,
+            qemu_firmware_code_aarch64: None,
+            qemu_firmware_variables_aarch64: None,
             locks_directory: None,
             stop_timeout: Duration::from_secs(30),
             quota_linux: None,
@@ -189,6 +198,9 @@ impl Config {
                     Key::QemuBinary => self.qemu_binary = Some(path),
                     Key::QemuFirmwareCode => self.qemu_firmware_code = Some(path),
                     Key::QemuFirmwareVariables => self.qemu_firmware_variables = Some(path),
+                    Key::QemuBinaryAarch64 => self.qemu_binary_aarch64 = Some(path),
+                    Key::QemuFirmwareCodeAarch64 => self.qemu_firmware_code_aarch64 = Some(path),
+                    Key::QemuFirmwareVariablesAarch64 => self.qemu_firmware_variables_aarch64 = Some(path),
                     Key::LocksDirectory => self.locks_directory = Some(path),
                     Key::QemuAccelerator | Key::StopTimeoutSeconds | Key::QuotaLinux | Key::QuotaMacos => {}
                 },

@@ -6,6 +6,7 @@ use selfsame_vz::{Unsupported, VzError, entitled, facts};
 
 use super::doctor::{Complaint, HOST, Weight, complaint, from_report};
 use crate::context::Context;
+use crate::qemu::architecture::Architecture;
 
 /// A Mac runs its guests without QEMU.
 const WITHOUT_QEMU: Weight = if cfg!(target_os = "macos") { Weight::Note } else { Weight::Error };
@@ -25,8 +26,9 @@ pub(super) fn check(context: &Context) -> Vec<Complaint> {
 /// Why nothing would.
 #[cfg(not(target_os = "macos"))]
 pub(super) fn chosen(context: &Context) -> Result<String, Report> {
-    let installation = context.installation()?;
-    let choice = context.accelerator(None);
+    let guest = Architecture::of_new_guests();
+    let installation = context.installation(guest)?;
+    let choice = context.accelerator(guest, None);
     Ok(format!(
         "QEMU {} at `{}`, {} ({})",
         installation.version,
@@ -59,8 +61,9 @@ fn refusal() -> Option<VzError> {
 }
 
 fn qemu(context: &Context) -> Vec<Complaint> {
+    let guest = Architecture::of_new_guests();
     let mut found = Vec::new();
-    match context.installation() {
+    match context.installation(guest) {
         Ok(installation) if !installation.sandbox => {
             let text = format!("`{}` was built without its sandbox", installation.binary.display());
             found.push(complaint(Weight::Note, HOST, text, Vec::new()));
@@ -68,10 +71,18 @@ fn qemu(context: &Context) -> Vec<Complaint> {
         Ok(_) => {}
         Err(report) => found.push(from_report(WITHOUT_QEMU, HOST, report)),
     }
-    if let Err(error) = context.firmware() {
+    if let Err(error) = context.firmware(guest) {
         found.push(from_report(WITHOUT_FIRMWARE, HOST, error.into()));
     }
     found
+}
+
+/// What VMs of another architecture than the host's lack, told only where there are such VMs.
+pub(super) fn missing_for(context: &Context, guest: Architecture, vms: &str) -> Vec<Complaint> {
+    let qemu = context.installation(guest).err();
+    let firmware = context.firmware(guest).err().map(Report::from);
+    let missing = qemu.into_iter().chain(firmware);
+    missing.map(|report| from_report(Weight::Warning, vms, report)).collect()
 }
 
 #[cfg(target_os = "macos")]

@@ -1,9 +1,10 @@
 //! `doctor`: what is wrong with this host and its VMs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::identity::Severity;
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use serde::Serialize;
@@ -136,9 +137,15 @@ pub fn check_vms(context: &Context) -> Vec<Complaint> {
     let mut found = Vec::new();
     let mut by_identity: HashMap<String, Vec<String>> = HashMap::new();
     let mut by_mac: HashMap<String, Vec<(String, String)>> = HashMap::new();
+    let mut foreign: BTreeMap<&'static str, (Architecture, Vec<String>)> = BTreeMap::new();
     for folder in folders_in(&context.home.vms()) {
         found.extend(check_vm(&folder));
         if let Ok(bundle) = Bundle::read(&folder) {
+            let architecture = bundle.architecture();
+            if architecture != Architecture::of_new_guests() && cfg!(target_os = "linux") {
+                let (_, names) = foreign.entry(architecture.text()).or_insert((architecture, Vec::new()));
+                names.push(bundle.name.clone());
+            }
             let identity = bundle.identity.canonical();
             by_mac
                 .entry(bundle.mac_address().to_string())
@@ -146,6 +153,9 @@ pub fn check_vms(context: &Context) -> Vec<Complaint> {
                 .push((bundle.name.clone(), identity.clone()));
             by_identity.entry(identity).or_default().push(bundle.name);
         }
+    }
+    for (architecture, names) in foreign.into_values() {
+        found.extend(back_ends::missing_for(context, architecture, &names.join(", ")));
     }
     for (identity, names) in by_identity.into_iter().filter(|(_, names)| names.len() > 1) {
         found.push(complaint(
@@ -203,6 +213,14 @@ pub fn check_vm(folder: &Path) -> Vec<Complaint> {
     if disks.is_empty() && bundle.spec.disks.is_none() {
         found.push(complaint(Weight::Warning, &name, "it has no disk", Vec::new()));
     }
+    found.extend(bundle.spec.folders.iter().filter(|folder| !Path::new(&folder.path).is_dir()).map(
+        |folder| {
+            let text = format!("its folder `{}` is not there: `{}`", folder.tag, folder.path);
+            let word = shell_word(&name).into_owned();
+            let hint = Hint::run("run it without its folders", format!("selfsame set --no-dir {word}"));
+            complaint(Weight::Warning, &name, text, vec![hint])
+        },
+    ));
     let kernel = match &bundle.spec.boot {
         selfsame_machine::spec::Boot::Kernel { kernel, initrd, .. } => {
             std::iter::once(kernel).chain(initrd).map(PathBuf::from).collect()

@@ -88,6 +88,10 @@ pub fn walk(context: &Context, folder: &Path, now: Time) -> Result<Walk, Report>
         (true, false) => row(1, "bundle", Finding::Blocked, format!("held by {}", or_unseen(&holders))),
     }
 
+    if let Err(error) = crate::folders::of_run(&context.home, &bundle.spec.folders, &[]) {
+        row(1, "folders", Finding::Blocked, error.to_string());
+    }
+
     let claims = [
         (2, "identity", Subject::Identity(digest), bundle.identity.to_string()),
         (3, "MAC address", Subject::Mac(bundle.mac_address()), bundle.mac_address().to_string()),

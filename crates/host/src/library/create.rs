@@ -9,13 +9,14 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Identity, Kind, MacAddress};
 use selfsame_machine::name::VmName;
 use selfsame_machine::network::{Forward, Network};
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::{Boot, Disk, DiskFormat, Guest, Origin, SCHEMA, Spec};
+use selfsame_machine::spec::{Boot, Disk, DiskFormat, Folder, Guest, Origin, SCHEMA, Spec};
 
 use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK, SPEC};
 use crate::context::Context;
@@ -72,6 +73,8 @@ pub struct NewVm {
     pub identifier: Vec<u8>,
     /// How it came to its identity: `fresh`, or what was asked for.
     pub origin: String,
+    /// The architecture of its processors; `None` for macOS guests, which have one only.
+    pub architecture: Option<Architecture>,
     /// Processors.
     pub cpus: u32,
     /// Memory.
@@ -86,6 +89,8 @@ pub struct NewVm {
     pub boot: NewBoot,
     /// Its disk.
     pub disk: DiskSource,
+    /// Folders of the host that the guest can mount, resolved.
+    pub folders: Vec<Folder>,
     /// An optical disc in the drive, by its absolute path.
     pub iso: Option<PathBuf>,
     /// Whether it is made for one run, and deleted at its end. Its identity is not kept in the library then.
@@ -309,6 +314,7 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
     let spec = Spec {
         schema: SCHEMA,
         guest: Some(new.guest),
+        architecture: new.architecture,
         cpus: new.cpus,
         memory: new.memory,
         mac_address: Some(new.mac_address),
@@ -325,6 +331,7 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
                 .collect(),
         ),
         iso,
+        folders: new.folders.clone(),
         login: None,
         origin: Some(Origin {
             created: now.to_string(),

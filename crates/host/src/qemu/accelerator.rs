@@ -1,6 +1,7 @@
 //! What runs the guest's instructions: the processor, or a translator.
 //!
-//! **The rule** ([`choose`], pure): what is configured is used as it is. Otherwise hardware is used only where it is sure
+//! **The rule** ([`choose`], pure): a guest of another architecture than the host's is translated, since there is no other
+//! way. Else what is configured is used as it is. Otherwise hardware is used only where it is sure
 //! to work, because a guest under a wrong accelerator does not fail, it just never boots. That `/dev/kvm` opens is not
 //! enough: a host that is itself a paravirtualised guest (seen: Linux 6.18 with `CONFIG_KVM_PVM`) opens it, runs the
 //! firmware, and gives up in the kernel after a minute. So on x86 the processor must have `vmx` or `svm`, too.
@@ -185,6 +186,10 @@ pub struct Choice {
 #[must_use]
 pub fn choose(request: Request, guest: Architecture, facts: &Facts) -> Choice {
     let configured = |accelerator| Choice { accelerator, reason: Reason::Configured };
+    // Whatever is configured: there is no other way, and that it is slow must have its reason.
+    if facts.host != Some(guest) {
+        return Choice { accelerator: Accelerator::Tcg, reason: Reason::Foreign { guest } };
+    }
     match request {
         Request::Tcg => configured(Accelerator::Tcg),
         Request::Kvm => configured(Accelerator::Kvm),
@@ -197,9 +202,6 @@ pub fn choose(request: Request, guest: Architecture, facts: &Facts) -> Choice {
 }
 
 fn hypervisor(guest: Architecture, facts: &Facts) -> Result<Accelerator, Reason> {
-    if facts.host != Some(guest) {
-        return Err(Reason::Foreign { guest });
-    }
     match facts.system {
         System::MacOs => Ok(Accelerator::Hvf),
         System::Other => Err(Reason::NoHypervisor),
@@ -243,6 +245,15 @@ mod tests {
         assert_eq!(auto(Facts { system: System::Other, ..PC }), (Tcg, Reason::NoHypervisor));
         for host in [Some(Architecture::Aarch64), None] {
             assert_eq!(auto(Facts { host, ..PC }), (Tcg, Reason::Foreign { guest: Architecture::X86_64 }));
+        }
+    }
+
+    #[test]
+    fn a_foreign_guest_is_translated_whatever_is_configured() {
+        for request in [Request::Auto, Request::Tcg, Request::Kvm, Request::Hvf] {
+            let choice = choose(request, Architecture::Aarch64, &PC);
+            assert_eq!(choice.accelerator, Accelerator::Tcg);
+            assert_eq!(choice.reason.to_string(), "this host cannot run aarch64 instructions itself");
         }
     }
 

@@ -10,32 +10,39 @@
 //!   finds its network at the same place after a disk is added.
 //! - Nothing is left to QEMU's defaults or to a user's configuration of QEMU: `-nodefaults -no-user-config`.
 //!
-//! Tried with QEMU 7.2.22 and 10.0.2. The machine is `q35`; other machines need other devices (no vmgenid, another
-//! panic device) and get a plan of their own.
+//! Tried with QEMU 7.2.22 and, on PCs, 10.0.2. What differs between the machines is one table, [`Hardware`].
 
 mod channels;
 mod drives;
+mod folders;
 mod line;
 mod network;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use selfsame_machine::spec::Folder;
 use uuid::Uuid;
 
-pub use channels::{Descriptors, REPORT_PORT};
+pub use channels::{AGENT, AGENT_PORT, Descriptors, REPORT_PORT};
 pub use drives::{Disk, DiskFormat};
+pub use folders::Ownership;
 pub use line::PlanError;
 pub use network::{CARD, hostfwd};
 use selfsame_machine::network::{Forward, Network};
 
 use super::accelerator::Accelerator;
+use super::architecture::{Architecture, Hardware};
 use line::{Line, plain, printable, raw, value};
 
 /// What every guest sees as the maker of its machine.
 const MANUFACTURER: &str = "selfsame";
 /// What every guest sees as its machine's name.
 const PRODUCT: &str = "Virtual Machine";
+
+/// The version of what guests find in their machine beside what is chosen for each. A guest's state can be read only with
+/// the devices that it was written with, so it is raised with each device that is added, removed or moved.
+pub const DEVICES: u32 = 2;
 
 /// The system calls that QEMU gives up: old ones, gaining privileges, starting programs, changing priorities.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
@@ -45,7 +52,9 @@ const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resour
 pub struct Plan {
     /// The VM's name, shown in the list of processes.
     pub name: String,
-    /// The versioned name of the machine, `pc-q35-…`.
+    /// The architecture of the guest, and of the QEMU that is told all this.
+    pub architecture: Architecture,
+    /// The versioned name of the machine, `pc-q35-…` or `virt-…`.
     pub machine: String,
     /// What runs the guest's instructions.
     pub accelerator: Accelerator,
@@ -65,6 +74,10 @@ pub struct Plan {
     pub disks: Vec<Disk>,
     /// A CD in the drive.
     pub iso: Option<PathBuf>,
+    /// Folders of the host that the guest can mount.
+    pub folders: Vec<Folder>,
+    /// What becomes of owners and modes in them.
+    pub ownership: Ownership,
     /// To whom the network cards lead; all are in QEMU's user network.
     pub network: Network,
     /// One network card for each MAC address, in canonical text, where there is a network.
@@ -90,16 +103,32 @@ pub enum Boot {
         initrd: Option<PathBuf>,
         /// Its command line.
         append: String,
+        /// The firmware that starts it, where the machine's identity comes from there.
+        firmware: Option<Flash>,
     },
     /// UEFI.
-    Uefi {
-        /// The firmware's code, never written.
-        code: PathBuf,
-        /// This VM's own variables. QEMU takes **no lock** on them: whoever starts it must.
-        variables: PathBuf,
-    },
+    Uefi(Flash),
     /// The BIOS that comes with QEMU.
     Bios,
+}
+
+/// UEFI firmware as the machine's two flash memories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flash {
+    /// The firmware's code, never written.
+    pub code: PathBuf,
+    /// This VM's own variables. QEMU takes **no lock** on them: whoever starts it must.
+    pub variables: PathBuf,
+}
+
+impl Boot {
+    const fn flash(&self) -> Option<&Flash> {
+        match self {
+            Self::DirectKernel { firmware, .. } => firmware.as_ref(),
+            Self::Uefi(flash) => Some(flash),
+            Self::Bios => None,
+        }
+    }
 }
 
 impl Plan {
@@ -115,6 +144,7 @@ impl Plan {
         self.channels(&mut line);
         self.network(&mut line);
         self.drives(&mut line)?;
+        self.folders(&mut line);
         line.finish()
     }
 
@@ -135,18 +165,12 @@ impl Plan {
     }
 
     fn machine(&self, line: &mut Line) {
-        let flash = match self.boot {
-            Boot::Uefi { .. } => ",pflash0=code,pflash1=variables",
-            Boot::DirectKernel { .. } | Boot::Bios => "",
-        };
-        // `max` is all that the translator knows; a hypervisor passes the host's processor through.
-        let cpu = match self.accelerator {
-            Accelerator::Tcg => "max",
-            Accelerator::Kvm | Accelerator::Hvf => "host",
-        };
-        line.option("-machine", format!("{}{flash}", value(&self.machine)))
+        let hardware = Hardware::of(self.architecture);
+        let flash = if self.boot.flash().is_some() { ",pflash0=code,pflash1=variables" } else { "" };
+        let options = hardware.machine_options(self.accelerator);
+        line.option("-machine", format!("{}{options}{flash}", value(&self.machine)))
             .option("-accel", self.accelerator.text())
-            .option("-cpu", cpu)
+            .option("-cpu", hardware.cpu(self.accelerator))
             .option("-smp", self.cpus.to_string())
             .option("-m", format!("size={}B", self.memory))
             .option("-uuid", self.uuid.hyphenated().to_string())
@@ -156,26 +180,26 @@ impl Plan {
                     "type=1,manufacturer={MANUFACTURER},product={PRODUCT},serial={}",
                     value(&printable(&self.serial))
                 ),
-            )
-            // Tells the guest when it goes on from a copied state. QEMU draws a new one at each start.
-            .option("-device", "vmgenid,guid=auto")
-            .option("-device", "pvpanic");
+            );
+        for device in hardware.devices {
+            line.option("-device", device);
+        }
     }
 
     fn boot(&self, line: &mut Line) -> Result<(), PlanError> {
+        if let Some(Flash { code, variables }) = self.boot.flash() {
+            line.option("-blockdev", raw("code", code, true)?);
+            line.option("-blockdev", raw("variables", variables, false)?);
+        }
         match &self.boot {
-            Boot::DirectKernel { kernel, initrd, append } => {
+            Boot::DirectKernel { kernel, initrd, append, firmware: _ } => {
                 line.option("-kernel", plain(kernel)?);
                 if let Some(initrd) = initrd {
                     line.option("-initrd", plain(initrd)?);
                 }
                 line.option("-append", append);
             }
-            Boot::Uefi { code, variables } => {
-                line.option("-blockdev", raw("code", code, true)?);
-                line.option("-blockdev", raw("variables", variables, false)?);
-            }
-            Boot::Bios => {}
+            Boot::Uefi(_) | Boot::Bios => {}
         }
         Ok(())
     }

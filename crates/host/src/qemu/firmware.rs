@@ -1,10 +1,10 @@
 //! The guest's UEFI firmware: code that all guests share, and a template of the variables that each gets a copy of.
 //!
-//! **Invariant.** Code and template come as a pair from one row of one table; a 4 MB code with 2 MB variables does not
+//! **Invariant.** Code and template come as a pair from one row of the table ([`Hardware`]); a 4 MB code with 2 MB variables does not
 //! boot. Only raw images are listed, because QEMU is told `raw`.
 //!
 //! The names are those of the packages seen: Debian 12 and Ubuntu (`ovmf`, `qemu-efi-aarch64`), Fedora (`edk2-ovmf`,
-//! `edk2-aarch64`), Arch (`edk2-ovmf`), openSUSE (`qemu-ovmf-x86_64`), Homebrew and QEMU's own (`qemu`). Of these only
+//! `edk2-aarch64`), Arch (`edk2-ovmf`, `edk2-aarch64`), openSUSE (`qemu-ovmf-x86_64`, `qemu-uefi-aarch64`), Homebrew and QEMU's own (`qemu`). Of these only
 //! Debian's were tried. QEMU's own descriptors (`share/qemu/firmware/*.json`) would name them all, but rank secure-boot
 //! variants and demand a feature match for what is, here, one choice.
 
@@ -13,28 +13,8 @@ use std::path::{Path, PathBuf};
 use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Problem, shell_word};
 
-use super::architecture::Architecture;
+use super::architecture::{Architecture, Hardware};
 use super::installation::install_hints;
-
-/// Where the pairs are, best first: folder, code, template of the variables.
-const X86_64: &[(&str, &str, &str)] = &[
-    ("usr/share/OVMF", "OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
-    ("usr/share/edk2/ovmf", "OVMF_CODE.fd", "OVMF_VARS.fd"),
-    ("usr/share/edk2/x64", "OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"),
-    ("usr/share/qemu", "ovmf-x86_64-code.bin", "ovmf-x86_64-vars.bin"),
-    ("usr/share/OVMF", "OVMF_CODE.fd", "OVMF_VARS.fd"),
-    ("opt/homebrew/share/qemu", "edk2-x86_64-code.fd", "edk2-i386-vars.fd"),
-    ("usr/local/share/qemu", "edk2-x86_64-code.fd", "edk2-i386-vars.fd"),
-    ("usr/share/qemu", "edk2-x86_64-code.fd", "edk2-i386-vars.fd"),
-];
-
-const AARCH64: &[(&str, &str, &str)] = &[
-    ("usr/share/AAVMF", "AAVMF_CODE.fd", "AAVMF_VARS.fd"),
-    ("usr/share/edk2/aarch64", "QEMU_EFI-pflash.raw", "vars-template-pflash.raw"),
-    ("opt/homebrew/share/qemu", "edk2-aarch64-code.fd", "edk2-arm-vars.fd"),
-    ("usr/local/share/qemu", "edk2-aarch64-code.fd", "edk2-arm-vars.fd"),
-    ("usr/share/qemu", "edk2-aarch64-code.fd", "edk2-arm-vars.fd"),
-];
 
 /// A pair of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,10 +65,7 @@ impl Problem for FirmwareError {
 }
 
 fn packages(architecture: Architecture) -> Vec<Hint> {
-    let (debian, fedora) = match architecture {
-        Architecture::X86_64 => ("ovmf", "edk2-ovmf"),
-        Architecture::Aarch64 => ("qemu-efi-aarch64", "edk2-aarch64"),
-    };
+    let (debian, fedora) = Hardware::of(architecture).firmware_packages;
     install_hints(debian, fedora)
 }
 
@@ -109,11 +86,7 @@ impl Firmware {
                 None => Ok(pair),
             };
         }
-        let table = match architecture {
-            Architecture::X86_64 => X86_64,
-            Architecture::Aarch64 => AARCH64,
-        };
-        let pairs = table.iter().map(|(folder, code, variables)| {
+        let pairs = Hardware::of(architecture).firmware.iter().map(|(folder, code, variables)| {
             let folder = root.join(folder);
             Self { code: folder.join(code), variables: folder.join(variables) }
         });

@@ -13,11 +13,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 use selfsame_machine::backend::Backend;
 use selfsame_machine::code::Code;
-use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Order, Shutdown};
+use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Order, Shutdown, Way};
 use selfsame_machine::problem::{Hint, Problem};
 
+use super::arguments::AGENT;
 use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
 use super::transfer::{Transfer, TransferError};
+use crate::agent::{Door, Heard, PowerDown};
 use crate::process::{ProcessHandle, ProcessId};
 
 /// How long QEMU may take to take a command: it reads its monitor even while the guest runs.
@@ -76,6 +78,10 @@ pub struct Qemu {
     /// A state that is written or read.
     transfer: Option<Transfer>,
     told_exit: bool,
+    /// The way to the guest's agent.
+    agent: Option<Door>,
+    /// The agent was told to power the guest down, and its answer is listened for.
+    power_down: Option<PowerDown>,
     /// What is told at the first look.
     first: Vec<BackendEvent>,
 }
@@ -106,7 +112,48 @@ impl Qemu {
             asked_state: None,
             transfer: None,
             told_exit: false,
+            agent: None,
+            power_down: None,
             first: Vec::new(),
+        }
+    }
+
+    /// Tells the way to the guest's agent.
+    pub fn reach_agent(&mut self, agent: Option<Door>) {
+        self.agent = agent;
+    }
+
+    /// Has the agent power the guest down. That it cannot be told is an event like its refusal: neither may wait.
+    fn tell_agent(&mut self) {
+        // Given up first: it holds the lock, and a guest that was reset has forgotten what it was told.
+        self.power_down = None;
+        match self.agent.as_ref().map(PowerDown::begin) {
+            Some(Ok(told)) => self.power_down = Some(told),
+            Some(Err(error)) => {
+                self.refused(&format!("its agent could not be told to power it down: {error}"))
+            }
+            None => self.first.push(BackendEvent::AgentRefused),
+        }
+    }
+
+    fn refused(&mut self, what: &str) {
+        let incident = Incident { kind: IncidentKind::Order, what: what.to_owned() };
+        self.first.extend([BackendEvent::Incident(incident), BackendEvent::AgentRefused]);
+    }
+
+    fn hear_agent(&mut self) -> Option<BackendEvent> {
+        match self.power_down.as_mut()?.hear() {
+            Heard::Nothing => None,
+            Heard::It => Some(BackendEvent::AgentHeard),
+            Heard::Refusal(refusal) => {
+                self.power_down = None;
+                self.refused(&format!("its agent refuses to power it down: {refusal}"));
+                None
+            }
+            Heard::Over => {
+                self.power_down = None;
+                None
+            }
         }
     }
 
@@ -178,7 +225,13 @@ impl Qemu {
                     let what = format!("{operation} of {node} failed: {reason}{full}");
                     Some(BackendEvent::Incident(Incident { kind: IncidentKind::Disk, what }))
                 }
-                QmpEvent::Powerdown | QmpEvent::Migration(_) | QmpEvent::Other { .. } => None,
+                QmpEvent::PortChange { id, open } if id == AGENT => {
+                    Some(BackendEvent::Agent { listens: open })
+                }
+                QmpEvent::Powerdown
+                | QmpEvent::Migration(_)
+                | QmpEvent::PortChange { .. }
+                | QmpEvent::Other { .. } => None,
             },
             Message::Reply { id: Some(id), outcome: Ok(value) } if self.asked_state == Some(*id) => {
                 self.asked_state = None;
@@ -242,7 +295,11 @@ impl Backend for Qemu {
             Order::Start { .. } => return Ok(()),
             Order::Pause => Command::Stop,
             Order::Resume => Command::Cont,
-            Order::PowerDown => Command::SystemPowerdown,
+            Order::PowerDown(Way::Button) => Command::SystemPowerdown,
+            Order::PowerDown(Way::Agent) => {
+                self.tell_agent();
+                return Ok(());
+            }
             // A switch that cannot be reached is no reason to leave the machine on.
             Order::CutPower => return self.send(Command::Quit).map(drop).or_else(|_| self.kill()),
             Order::Kill => return self.kill(),
@@ -253,7 +310,10 @@ impl Backend for Qemu {
     }
 
     fn take_events(&mut self) -> Vec<BackendEvent> {
+        // Before the monitor: a guest that powers off has heard its agent before.
+        let heard = self.hear_agent();
         let mut events = std::mem::take(&mut self.first);
+        events.extend(heard);
         let mut lost = false;
         while let Some(monitor) = &mut self.monitor {
             let drained = monitor.drain();
@@ -281,9 +341,11 @@ impl Backend for Qemu {
         events
     }
 
-    /// The process, which is readable once it has ended, and its monitor.
+    /// The process, which is readable once it has ended, its monitor, and the agent's port while it is listened to.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        std::iter::once(self.handle.as_fd()).chain(self.monitor.as_ref().map(AsFd::as_fd)).collect()
+        let monitor = self.monitor.as_ref().map(AsFd::as_fd);
+        let agent = self.power_down.as_ref().map(AsFd::as_fd);
+        std::iter::once(self.handle.as_fd()).chain(monitor).chain(agent).collect()
     }
 }
 

@@ -23,7 +23,7 @@ use selfsame_machine::problem::{Hint, Problem, shell_word};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::architecture::Architecture;
+use super::architecture::{Architecture, Hardware};
 use super::qmp::{Command as Ask, Monitor, QmpError, excerpt};
 use super::version::Version;
 
@@ -87,7 +87,7 @@ pub struct Installation {
 #[derive(Debug, thiserror::Error)]
 pub enum InstallationError {
     /// No folder of `PATH` holds it.
-    #[error("`{}` is not installed", architecture.program())]
+    #[error("`{}` is not installed", Hardware::of(*architecture).program)]
     Missing {
         /// What it was to emulate.
         architecture: Architecture,
@@ -179,10 +179,7 @@ impl Problem for InstallationError {
 }
 
 fn packages(architecture: Architecture) -> Vec<Hint> {
-    let (debian, fedora) = match architecture {
-        Architecture::X86_64 => ("qemu-system-x86", "qemu-system-x86-core"),
-        Architecture::Aarch64 => ("qemu-system-arm", "qemu-system-aarch64-core"),
-    };
+    let (debian, fedora) = Hardware::of(architecture).packages;
     install_hints(debian, fedora)
 }
 
@@ -234,7 +231,7 @@ impl Installation {
         }
         std::env::split_paths(path.unwrap_or_default())
             .filter(|folder| folder.is_absolute())
-            .map(|folder| folder.join(architecture.program()))
+            .map(|folder| folder.join(Hardware::of(architecture).program))
             .find(|candidate| executable(candidate).is_ok())
             .ok_or(InstallationError::Missing { architecture })
     }
@@ -264,7 +261,7 @@ impl Installation {
                 oldest: Version::OLDEST,
             });
         }
-        let alias = architecture.machine_alias();
+        let alias = Hardware::of(architecture).machine_alias;
         let Some(machine) = versioned_machine(&answers.machines, alias) else {
             return Err(InstallationError::NoMachine { binary, alias });
         };

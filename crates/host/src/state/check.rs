@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use selfsame_machine::size::Bytes;
+use selfsame_machine::spec::Folder;
 
 use super::description::{Description, DiskSeen, Made, digest};
 use super::{DESCRIPTION_LIMIT, Difference, StateError};
@@ -76,6 +77,23 @@ impl Saved {
         self.check_memory()
     }
 
+    /// Refuses folders of the host: a guest that uses some is not suspended, so this one had none.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn check_folders(&self, now: &[Folder]) -> Result<(), StateError> {
+        if now.is_empty() {
+            return Ok(());
+        }
+        let tags: Vec<&str> = now.iter().map(|folder| folder.tag.as_str()).collect();
+        Err(StateError::Mismatch {
+            name: self.name.clone(),
+            what: Difference::Folders,
+            saved: "empty".to_owned(),
+            now: format!("`{}`", tags.join(", ")),
+        })
+    }
+
     fn check_disk(&self, saved: &DiskSeen) -> Result<(), StateError> {
         let named = |then: String, now: String| StateError::Mismatch {
             what: Difference::Disk { file: saved.file.clone() },
@@ -122,10 +140,12 @@ fn changed(nanoseconds: i64) -> String {
 fn difference(saved: &Made, now: &Made) -> Option<(Difference, String, String)> {
     let memory = |bytes: u64| Bytes::new(bytes).to_string();
     let list = |disks: &[String]| if disks.is_empty() { "none".to_owned() } else { disks.join(", ") };
+    let version = |devices: u32| format!("version {devices}");
     let compared = [
         (Difference::Identity, saved.identity.clone(), now.identity.clone()),
         (Difference::Folder, saved.folder.clone(), now.folder.clone()),
         (Difference::Machine, saved.machine.clone(), now.machine.clone()),
+        (Difference::Devices, version(saved.devices), version(now.devices)),
         (Difference::MacAddress, saved.mac_address.clone(), now.mac_address.clone()),
         (Difference::Network, saved.network.to_string(), now.network.to_string()),
         (Difference::Cpus, saved.cpus.to_string(), now.cpus.to_string()),

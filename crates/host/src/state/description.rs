@@ -43,6 +43,16 @@ pub struct Made {
     pub qemu: Option<Version>,
     /// The files that hold what the guest has on its disks, as `vm.toml` names them.
     pub disks: Vec<String>,
+    /// Which devices of ours it finds, beside what is chosen for each VM. Not written down at first.
+    #[serde(default = "first_devices")]
+    pub devices: u32,
+}
+
+/// The devices of the first version, whose states do not name them.
+pub const FIRST_DEVICES: u32 = 1;
+
+const fn first_devices() -> u32 {
+    FIRST_DEVICES
 }
 
 /// A disk's file as it was when the guest was suspended.

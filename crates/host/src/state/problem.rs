@@ -20,6 +20,8 @@ pub enum Difference {
     Host,
     /// The machine type.
     Machine,
+    /// The set of devices that this selfsame gives to each guest.
+    Devices,
     /// The address of the network card.
     MacAddress,
     /// To whom the network card leads.
@@ -34,6 +36,8 @@ pub enum Difference {
     Version,
     /// Which disks it has.
     Disks,
+    /// Folders of the host, which it had none of.
+    Folders,
     /// A disk's file: gone, another one, or with another size or time of its last change.
     Disk {
         /// The file, as `vm.toml` names it.
@@ -48,6 +52,7 @@ impl fmt::Display for Difference {
             Self::Folder => "folder",
             Self::Host => "computer",
             Self::Machine => "machine type",
+            Self::Devices => "set of devices",
             Self::MacAddress => "MAC address",
             Self::Network => "network",
             Self::Cpus => "number of processors",
@@ -55,6 +60,7 @@ impl fmt::Display for Difference {
             Self::Accelerator => "accelerator",
             Self::Version => "version of QEMU",
             Self::Disks => "disks",
+            Self::Folders => "list of shared folders",
             Self::Disk { file } => return write!(formatter, "disk `{file}`"),
         })
     }
@@ -155,6 +161,9 @@ fn remedy(name: &Named, what: &Difference, saved: &str) -> Hint {
         ),
         Difference::Host => Hint::say("run it on the computer on which it was suspended"),
         Difference::Machine => Hint::say(format!("write `machine = \"{saved}\"` into vm.toml again")),
+        Difference::Devices => {
+            Hint::say("let it go on with the selfsame that suspended it, and shut it down there")
+        }
         Difference::MacAddress => {
             Hint::run("give it that one again", format!("selfsame set --mac-address {saved} {}", name.word))
         }
@@ -170,6 +179,9 @@ fn remedy(name: &Named, what: &Difference, saved: &str) -> Hint {
             Hint::say(format!("install QEMU {saved} or newer, or name it in `qemu.binary`"))
         }
         Difference::Disks => Hint::say(format!("give it the same disks again: {saved}")),
+        Difference::Folders => {
+            Hint::say("run it without `--dir`; `set --no-dir` takes those of vm.toml away")
+        }
         Difference::Disk { .. } => Hint::say(
             "put the disk back as it was: the guest remembers what it had read of it, and would damage another",
         ),

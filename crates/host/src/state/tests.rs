@@ -24,6 +24,7 @@ fn made() -> Made {
         accelerator: "tcg".to_owned(),
         qemu: Some(Version { major: 7, minor: 2, micro: 22 }),
         disks: vec!["Disk.img".to_owned()],
+        devices: 2,
     }
 }
 

@@ -47,6 +47,9 @@ pub enum ClientError {
     /// What it took up came to nothing.
     #[error("{}", .0.message)]
     Failed(Report),
+    /// The VM ended before what was waited for came.
+    #[error("the VM ended meanwhile: {}", .0.explanation)]
+    Ended(Ended),
     /// It refused the call.
     #[error("the supervisor refused: {}", .0.message)]
     Refused(Report),
@@ -56,6 +59,7 @@ impl Problem for ClientError {
     fn code(&self) -> Code {
         match self {
             Self::Unresponsive { .. } | Self::Nonsense => Code::SupervisorUnresponsive,
+            Self::Ended(_) => Code::RequestDenied,
             Self::Protocol { .. } => Code::SupervisorProtocol,
             Self::Failed(report) | Self::Refused(report) => report.code,
         }
@@ -73,6 +77,7 @@ impl Problem for ClientError {
             Self::Protocol { pid, .. } => {
                 vec![Hint::run(format!("end it: {WITHOUT}"), format!("kill -KILL {pid}"))]
             }
+            Self::Ended(_) => Vec::new(),
             Self::Failed(report) | Self::Refused(report) => report.hints.clone(),
         }
     }
@@ -89,7 +94,9 @@ impl ClientError {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
                 )
             }
-            Self::Protocol { .. } | Self::Nonsense | Self::Failed(_) | Self::Refused(_) => false,
+            Self::Protocol { .. } | Self::Nonsense | Self::Ended(_) | Self::Failed(_) | Self::Refused(_) => {
+                false
+            }
         }
     }
 
@@ -98,7 +105,9 @@ impl ClientError {
     pub fn is_gone(&self) -> bool {
         match self {
             Self::Unresponsive { source, .. } => is_closed(source),
-            Self::Protocol { .. } | Self::Nonsense | Self::Failed(_) | Self::Refused(_) => false,
+            Self::Protocol { .. } | Self::Nonsense | Self::Ended(_) | Self::Failed(_) | Self::Refused(_) => {
+                false
+            }
         }
     }
 }
@@ -165,6 +174,25 @@ impl Client {
             Reply::Refused(report) => Err(ClientError::Refused(report)),
             Reply::Failed(report) => Err(ClientError::Failed(report)),
             Reply::Answer(_) | Reply::Ended(_) => Err(ClientError::Nonsense),
+        }
+    }
+
+    /// Waits until an agent listens in the guest, at most `patience`; `Ok(None)` when the supervisor went without a word.
+    ///
+    /// # Errors
+    /// When none listens in time; [`ClientError::Ended`] when the VM ends first.
+    pub fn wait_agent(&mut self, patience: Option<Duration>) -> Result<Option<Status>, ClientError> {
+        self.send(Want::Agent)?;
+        let set = self.reader.get_ref().set_read_timeout(patience);
+        set.map_err(|source| ClientError::Unresponsive { pid: Some(self.pid), source })?;
+        match read_line(&mut self.reader) {
+            Ok(Reply::Status(status)) => Ok(Some(*status)),
+            Ok(Reply::Ended(ended)) => Err(ClientError::Ended(ended)),
+            Ok(Reply::Failed(report)) => Err(ClientError::Failed(report)),
+            Ok(Reply::Refused(report)) => Err(ClientError::Refused(report)),
+            Ok(Reply::Answer(_)) => Err(ClientError::Nonsense),
+            Err(error) if is_closed(&error) => Ok(None),
+            Err(source) => Err(ClientError::Unresponsive { pid: Some(self.pid), source }),
         }
     }
 

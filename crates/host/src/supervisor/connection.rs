@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) awaits_end: bool,
     /// It asked for a suspend, and is told when that comes to nothing.
     pub(super) awaits_save: bool,
+    /// It asked to be told when an agent listens.
+    pub(super) awaits_agent: bool,
     closed: bool,
 }
 
@@ -35,6 +37,7 @@ impl Connection {
             outgoing: Vec::new(),
             awaits_end: false,
             awaits_save: false,
+            awaits_agent: false,
             closed: false,
         };
         connection.queue(&Greeting {

@@ -170,6 +170,7 @@ impl<B: Backend> Driver<B> {
             }
         }
         self.tell_failure();
+        self.tell_agent();
     }
 
     /// Takes in one thing that the guest did.
@@ -216,6 +217,18 @@ impl<B: Backend> Driver<B> {
         for client in self.clients.iter_mut().filter(|client| client.awaits_save) {
             client.awaits_save = false;
             client.reply(&Reply::Failed(report.clone()));
+        }
+    }
+
+    /// Tells those who wait for an agent that there is one.
+    fn tell_agent(&mut self) {
+        if !self.life.agent {
+            return;
+        }
+        let status = self.status();
+        for client in self.clients.iter_mut().filter(|client| client.awaits_agent) {
+            client.awaits_agent = false;
+            client.reply(&status);
         }
     }
 
@@ -339,16 +352,22 @@ impl<B: Backend> Driver<B> {
         }
     }
 
+    fn status(&self) -> Reply {
+        let phase = self.life.phase.text().to_owned();
+        Reply::Status(Box::new(Status { phase, agent: self.life.agent, ..self.status.clone() }))
+    }
+
     fn serve(&mut self, chronicle: &mut impl Chronicle) {
         let mut clients = std::mem::take(&mut self.clients);
         for client in &mut clients {
             client.flush();
             for want in client.take_calls() {
                 let reply = match want {
-                    Want::Status => Some(Reply::Status(Box::new(Status {
-                        phase: self.life.phase.text().to_owned(),
-                        ..self.status.clone()
-                    }))),
+                    Want::Status => Some(self.status()),
+                    Want::Agent => {
+                        client.awaits_agent = true;
+                        None
+                    }
                     Want::Request(request) => {
                         // Before it is done: it may fail on the way.
                         client.awaits_save |= request == Request::Suspend;
@@ -369,6 +388,7 @@ impl<B: Backend> Driver<B> {
         clients.retain(|client| !client.is_closed());
         self.clients = clients;
         self.tell_failure();
+        self.tell_agent();
     }
 }
 

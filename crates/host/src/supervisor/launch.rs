@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
 
 use super::client::read_line;
 use super::problem::SupervisorError;
@@ -40,6 +41,8 @@ pub struct Options {
     pub mission: Mission,
     /// The accelerator asked for, if any.
     pub accelerator: Option<accelerator::Request>,
+    /// Folders of the host for this run alone, resolved.
+    pub folders: Vec<Folder>,
     /// How the guest is to be connected, as far as not `vm.toml` says so.
     pub wish: Wish,
     /// What the start may pass over.

@@ -49,6 +49,7 @@ use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{Life, Request};
 use selfsame_machine::problem::Report;
 
+use crate::agent::Door;
 use crate::backend::AnyBackend;
 use crate::context::Context;
 use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject};
@@ -253,9 +254,14 @@ impl Hold {
         if record.ephemeral {
             self.delete();
         }
-        for mut client in waiting.into_iter().filter(|client| client.awaits_end) {
+        for mut client in waiting.into_iter().filter(|client| client.awaits_end || client.awaits_agent) {
             client.reply(&Reply::Ended(ended.clone()));
         }
+    }
+
+    /// The way to the agent of the guest; `None` when even the folder of sockets cannot be opened.
+    fn agent(&self, folder: &std::path::Path) -> Option<Door> {
+        Door::open(&self.context.home.run(), self.names, self.context.named(folder)).ok()
     }
 
     /// Deletes the VM of a run that is over. What cannot be deleted stays a VM like any other, which `list` shows, and the
@@ -268,7 +274,7 @@ impl Hold {
 
     /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.
     fn forget_guest(&self) {
-        for name in [self.names.monitor(), self.names.report()] {
+        for name in [self.names.monitor(), self.names.report(), self.names.agent(), self.names.agent_lock()] {
             drop(self.sockets.remove(&name));
         }
     }

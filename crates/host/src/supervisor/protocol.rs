@@ -4,9 +4,10 @@
 //! [`PROTOCOL`]; on a mismatch nothing is done and the reason is told, because a supervisor lives as long as its guest
 //! and may be older than the command that talks to it.
 
-use selfsame_machine::lifecycle::{Answer, Cause, Request};
+use selfsame_machine::lifecycle::{Answer, Cause, Request, ShutdownBy};
 use selfsame_machine::network::{Forward, Network};
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol.
@@ -45,6 +46,8 @@ pub enum Want {
     Request(Request),
     /// An answer when the VM has ended, however long that takes.
     End,
+    /// The state when an agent listens in the guest, however long that takes; the end, when that comes first.
+    Agent,
 }
 
 /// A line from the supervisor.
@@ -82,11 +85,17 @@ pub struct Status {
     pub accelerator_reason: String,
     /// The versioned machine type.
     pub machine: String,
+    /// The folders of the host that the guest can mount.
+    #[serde(default)]
+    pub folders: Vec<Folder>,
     /// When the guest was started, RFC 3339.
     pub started: String,
     /// How it is connected; `None` where an older selfsame started it.
     #[serde(default)]
     pub network: Option<Link>,
+    /// Whether an agent listens in the guest. Supervisors before 0.1.0 do not tell.
+    #[serde(default)]
+    pub agent: bool,
 }
 
 /// How a running guest is connected.
@@ -105,6 +114,9 @@ pub struct Link {
 pub struct Ended {
     /// Why, in one word.
     pub cause: Cause,
+    /// What brought it down, where it was asked to power off.
+    #[serde(default)]
+    pub shutdown_by: Option<ShutdownBy>,
     /// Why, in a clause about the VM.
     pub explanation: String,
     /// The last lines that the back end wrote, where the end was a failure.
@@ -134,6 +146,7 @@ mod tests {
     fn the_words_on_the_wire_stay_as_they_are() {
         let call = |want| serde_json::to_string(&Call { protocol: PROTOCOL, want }).unwrap();
         assert_eq!(call(Want::Status), r#"{"protocol":1,"want":"status"}"#);
+        assert_eq!(call(Want::Agent), r#"{"protocol":1,"want":"agent"}"#);
         assert_eq!(
             call(Want::Request(Request::Stop { timeout_ms: 5 })),
             r#"{"protocol":1,"want":{"request":{"request":"stop","timeout_ms":5}}}"#

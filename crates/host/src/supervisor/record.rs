@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use selfsame_machine::lifecycle::Cause;
 use selfsame_machine::network::Wish;
+use selfsame_machine::spec::Folder;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Link;
@@ -44,6 +45,18 @@ impl RunNames {
     #[must_use]
     pub fn report(self) -> String {
         format!("{}.report", self.0)
+    }
+
+    /// The port of the guest's agent.
+    #[must_use]
+    pub fn agent(self) -> String {
+        format!("{}.agent", self.0)
+    }
+
+    /// The lock of whoever talks to the agent.
+    #[must_use]
+    pub fn agent_lock(self) -> String {
+        format!("{}.agent.lock", self.0)
     }
 
     /// The record.
@@ -80,6 +93,12 @@ pub struct RunRecord {
     pub accelerator_reason: String,
     /// The versioned machine type.
     pub machine: String,
+    /// The folders of the host that the guest can mount.
+    #[serde(default)]
+    pub folders: Vec<Folder>,
+    /// Those of them that were asked for with this run alone.
+    #[serde(default)]
+    pub folders_of_run: Vec<Folder>,
     /// What a saved state of it would be made with; `None` when an older selfsame started it.
     #[serde(default)]
     pub made: Option<Made>,

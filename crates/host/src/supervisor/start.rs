@@ -15,6 +15,7 @@ use super::record::RunRecord;
 use super::{Hold, Up};
 use crate::backend::AnyBackend;
 use crate::bundle::Bundle;
+use crate::folders;
 use crate::gate::{self, Passage};
 use crate::lock::{FolderLock, PlaceSource};
 use crate::process::{ProcessId, boot_id};
@@ -34,7 +35,7 @@ impl Hold {
         paused: bool,
     ) -> Result<Up, Report> {
         let now = Time::now();
-        let bundle = Bundle::read(&options.folder)?;
+        let mut bundle = Bundle::read(&options.folder)?;
         // What is locked must be what was read: the folder may have been exchanged in between.
         if bundle.key != folder.key() {
             let source = std::io::Error::other("another folder took its place meanwhile");
@@ -43,6 +44,8 @@ impl Hold {
         if !bundle.described && bundle.disks().is_empty() {
             return Err(crate::bundle::BundleError::Empty { folder: bundle.folder }.into());
         }
+        // What this run is made of; the description on the disk stays.
+        bundle.spec.folders = folders::of_run(&self.context.home, &bundle.spec.folders, &options.folders)?;
         Engine::expect(&self.context, &bundle)?;
         let connection = options.wish.of(bundle.spec.network, &bundle.spec.ports)?;
         ports::check(&self.context, &self.context.named(&bundle.folder), &connection.ports)?;
@@ -56,6 +59,7 @@ impl Hold {
         let made = made(&bundle, &words, network);
         let saved = Saved::read(&bundle.folder, &self.context.named(&bundle.folder))?;
         if let Some(saved) = &saved {
+            saved.check_folders(&bundle.spec.folders)?;
             saved.check(&made)?;
             passage.notes.extend(self.about(saved, &store, &bundle)?);
         }
@@ -83,6 +87,8 @@ impl Hold {
             accelerator: words.accelerator,
             accelerator_reason: words.accelerator_reason,
             machine: words.machine,
+            folders: bundle.spec.folders.clone(),
+            folders_of_run: options.folders.clone(),
             made: Some(made),
             link: None,
             wish: options.wish.clone(),
@@ -102,7 +108,7 @@ impl Hold {
             is_paused = !self.go_on(&mut guest, &mut passage);
         }
         self.write_down(&bundle, &record, &mut passage, options, saved.as_ref());
-        let status = status(&record, false);
+        let status = status(&record, false, false);
         let mut notes = passage.notes.clone();
         if self.place.source() == PlaceSource::Environment {
             notes.push(format!(
@@ -110,7 +116,7 @@ impl Hold {
                 self.place.path().display()
             ));
         }
-        let life = Life::adopted(is_paused);
+        let life = Life::adopted(is_paused).sharing_folders(!record.folders.is_empty());
         Ok(Up { life, guest, report, status, record, notes, passage: Some(passage) })
     }
 
@@ -189,6 +195,7 @@ impl Hold {
                     "despite": options.overrides.despite.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
                     "network": record.link,
                     "accepted_identity": options.overrides.accept_identity,
+                    "folders": record.folders,
                     "notes": passage.notes,
                     "continued_from": saved.map(Saved::since),
                 }),
@@ -223,6 +230,7 @@ fn made(bundle: &Bundle, words: &Words, network: Network) -> Made {
         accelerator: words.accelerator.clone(),
         qemu: words.version,
         disks: bundle.remembered_files(),
+        devices: words.devices,
     }
 }
 
@@ -236,7 +244,7 @@ fn keep_machine(bundle: &Bundle, machine: &str) -> Result<(), Report> {
 }
 
 /// The state as a record tells it.
-pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
+pub(super) fn status(record: &RunRecord, adopted: bool, agent: bool) -> Status {
     Status {
         phase: String::new(),
         supervisor_pid: std::process::id(),
@@ -246,7 +254,9 @@ pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
         accelerator: record.accelerator.clone(),
         accelerator_reason: record.accelerator_reason.clone(),
         machine: record.machine.clone(),
+        folders: record.folders.clone(),
         started: record.started.clone(),
         network: record.link.clone(),
+        agent,
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::{Spec, SpecError};
+use super::{Folder, Spec, SpecError};
 use crate::identity::MacAddress;
 use crate::network::{Forward, Network};
 use crate::size::Bytes;
@@ -29,6 +29,8 @@ pub struct Change {
     pub machine: Option<String>,
     /// Whether the VM is kept from being deleted.
     pub protected: Option<bool>,
+    /// The folders of the host that the guest can mount, all of them.
+    pub folders: Option<Vec<Folder>>,
     /// Whether it is started when its user's session begins.
     pub autostart: Option<bool>,
 }
@@ -62,6 +64,7 @@ impl Change {
         changed.ports = self.ports.clone().unwrap_or(changed.ports);
         changed.machine = self.machine.clone().or(changed.machine);
         changed.protected = self.protected.unwrap_or(spec.protected);
+        changed.folders = self.folders.clone().unwrap_or(changed.folders);
         changed.autostart = self.autostart.unwrap_or(spec.autostart);
         changed
     }
@@ -106,6 +109,11 @@ impl Change {
                 meant.protected.then(|| "true".to_owned()),
             ),
             differing(
+                "folders",
+                meant.folders != before.folders,
+                (!meant.folders.is_empty()).then(|| list(&meant.folders)),
+            ),
+            differing(
                 "autostart",
                 meant.autostart != before.autostart,
                 meant.autostart.then(|| "true".to_owned()),
@@ -123,6 +131,16 @@ impl Change {
             Err(ChangeError::Entangled { key: first })
         }
     }
+}
+
+/// Folders as one value, in one line.
+fn list(folders: &[Folder]) -> String {
+    let text = |value: &str| toml::Value::from(value).to_string();
+    let folder = |folder: &Folder| {
+        let read_only = if folder.read_only { ", read_only = true" } else { "" };
+        format!("{{ tag = {}, path = {}{read_only} }}", text(&folder.tag), text(&folder.path))
+    };
+    format!("[{}]", folders.iter().map(folder).collect::<Vec<_>>().join(", "))
 }
 
 /// Where the key and its value stand at the top of the text.
@@ -241,6 +259,19 @@ firmware = \"bios\"
         };
         assert_eq!(edited(&same), WRITTEN);
         assert_eq!(edited(&Change::default()), WRITTEN);
+    }
+
+    #[test]
+    fn folders_are_exchanged_as_one_value_and_not_where_they_are_tables() {
+        let folder =
+            |tag: &str| Folder { tag: tag.into(), path: format!("/{tag}\n'\""), read_only: tag == "b" };
+        let change = |folders: Vec<Folder>| Change { folders: Some(folders), ..Change::default() };
+        let (text, _) = change(vec![folder("a"), folder("b")]).edit(WRITTEN).unwrap();
+        let (text, spec) = change(vec![folder("c")]).edit(&text).unwrap();
+        assert_eq!(spec.folders, [folder("c")]);
+        assert_eq!(change(Vec::new()).edit(&text).unwrap().0, WRITTEN);
+        let tables = "schema = 1\n[[folders]]\ntag = 'a'\npath = '/a'\n";
+        assert_eq!(change(Vec::new()).edit(tables), Err(ChangeError::Entangled { key: "folders" }));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../../fuzz/bodies/agent_reply.rs"]
+mod agent_reply;
 #[path = "../../../../fuzz/bodies/guest_report.rs"]
 mod guest_report;
 #[path = "../../../../fuzz/bodies/hardware_model.rs"]
@@ -67,6 +69,11 @@ fn guest_report_holds() {
 #[test]
 fn network_holds() {
     replay("network", network::check);
+}
+
+#[test]
+fn agent_reply_holds() {
+    replay("agent_reply", agent_reply::check);
 }
 
 #[test]

@@ -136,7 +136,9 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
 
 fn which(command: &str) -> Which {
     match command {
-        "stop" | "kill" | "pause" | "resume" | "restart" | "ssh" | "ip" | "ssh-config" => Which::Live,
+        "stop" | "kill" | "pause" | "resume" | "restart" | "ssh" | "ip" | "ssh-config" | "exec" => {
+            Which::Live
+        }
         "run" | "start" => Which::Startable,
         "delete" | "rename" => Which::Stopped,
         _ => Which::All,
@@ -210,11 +212,16 @@ mod tests {
             ("stop -t 5 web1 ", Wanted::Vms(Which::Live)),
             ("run ", Wanted::Vms(Which::Startable)),
             ("run -d web1 ", Wanted::Nothing),
+            ("exec --env A=b ", Wanted::Vms(Which::Live)),
+            ("exec web1 -- ", Wanted::Nothing),
+            ("exec web1 -- ls ", Wanted::Nothing),
             ("rm ", Wanted::Vms(Which::Stopped)),
             ("--format json get ", Wanted::Vms(Which::All)),
             ("stop -- -odd", Wanted::Vms(Which::Live)),
             ("create ", Wanted::Nothing),
             ("create web2 --disk ", Wanted::Files),
+            ("create web2 --dir ", Wanted::Files),
+            ("run --dir ", Wanted::Files),
             ("create web2 --identity ", Wanted::Identities),
             ("mid show ", Wanted::Identities),
             ("identity export -o ", Wanted::Files),
@@ -232,6 +239,7 @@ mod tests {
             assert_eq!(of(line), expected, "{line}");
         }
         assert_eq!(words("run --accel "), ["auto", "tcg", "kvm"]);
+        assert_eq!(words("create web2 --arch "), ["x86_64", "aarch64"]);
         assert_eq!(words("list --format="), ["--format=text", "--format=json"]);
         assert_eq!(words("completion "), ["bash", "zsh", "fish"]);
         assert!(words("identity ").contains(&"export".to_owned()));

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use selfsame_host::context::Context;
+use selfsame_host::folders;
 use selfsame_host::library::{DiskSource, NewBoot, NewVm, create, fresh_identity, fresh_mac, resolve};
 use selfsame_host::time::Time;
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use selfsame_machine::identity::{Kind, MacAddress};
 use selfsame_machine::name::VmName;
@@ -24,6 +26,8 @@ use crate::output::{Format, data, json, note};
 ///
 /// Example: selfsame create web1 --disk debian.qcow2 --memory 2GiB
 ///
+/// Example: selfsame create arm1 --disk debian-arm64.qcow2 --arch aarch64
+///
 /// Example: selfsame create web2 --disk debian.qcow2 --identity web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -35,7 +39,10 @@ pub(super) struct Arguments {
     /// A macOS guest (on Apple silicon Macs)
     #[arg(long)]
     macos: bool,
-    /// Boot this kernel directly, without firmware
+    /// The architecture of its processors; another one than this host's is emulated [default: this host's]
+    #[arg(long, value_enum, value_name = "ARCHITECTURE")]
+    arch: Option<Arch>,
+    /// Boot this kernel directly, without firmware of its own
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// The initial file system that goes with the kernel
@@ -59,6 +66,9 @@ pub(super) struct Arguments {
     /// Put this image of an optical disc into the drive
     #[arg(long, value_name = "PATH")]
     iso: Option<PathBuf>,
+    /// Let the guest mount this folder of the host as TAG: `[TAG:]PATH[:ro]`
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath)]
+    dir: Vec<OsString>,
     /// Virtual processors
     #[arg(long, value_name = "N", default_value = "2")]
     cpus: u32,
@@ -86,6 +96,23 @@ pub(super) struct Arguments {
 enum Firmware {
     Uefi,
     Bios,
+}
+
+/// An architecture by name.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Arch {
+    #[value(name = "x86_64")]
+    X86_64,
+    Aarch64,
+}
+
+impl Arch {
+    const fn architecture(self) -> Architecture {
+        match self {
+            Self::X86_64 => Architecture::X86_64,
+            Self::Aarch64 => Architecture::Aarch64,
+        }
+    }
 }
 
 pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> Outcome {
@@ -128,6 +155,11 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         identity,
         identifier,
         origin,
+        architecture: match (arguments.arch, guest) {
+            (Some(arch), _) => Some(arch.architecture()),
+            (None, Guest::Linux) => Some(Architecture::of_new_guests()),
+            (None, Guest::Macos) => None,
+        },
         cpus: arguments.cpus,
         memory: arguments.memory,
         mac_address,
@@ -135,6 +167,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         ports: arguments.ports,
         boot,
         disk,
+        folders: folders::asked(&context.home, &arguments.dir)?,
         iso: arguments.iso,
         ephemeral: false,
     };

@@ -59,6 +59,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "identity": bundle.identity.canonical(),
             "digest": digest,
             "guest": bundle.guest().text(),
+            "architecture": bundle.architecture(),
             "cpus": bundle.spec.cpus,
             "memory": bundle.spec.memory,
             "mac_address": bundle.mac_address(),
@@ -67,6 +68,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "boot": bundle.spec.boot,
             "disks": bundle.disks(),
             "iso": bundle.spec.iso,
+            "folders": bundle.spec.folders,
             "machine": bundle.spec.machine,
             "protected": bundle.spec.protected,
             "origin": bundle.spec.origin,
@@ -98,7 +100,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     ];
     lines.extend(shown.into_iter().filter_map(|(key, prediction)| Some((key, prediction.value?))));
     lines.extend([
-        ("guest", bundle.guest().text().to_owned()),
+        ("guest", format!("{}, {}", bundle.guest().text(), bundle.architecture())),
         ("processors", bundle.spec.cpus.to_string()),
         ("memory", bundle.spec.memory.to_string()),
         ("MAC address", bundle.mac_address().to_string()),
@@ -106,6 +108,12 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     lines.extend(
         bundle.disks().into_iter().map(|disk| ("disk", format!("{} ({})", disk.file, disk.format.text()))),
     );
+    // Those of a running guest, where it runs.
+    let folders = status.map_or(&bundle.spec.folders, |status| &status.folders);
+    lines.extend(folders.iter().map(|folder| {
+        let read_only = if folder.read_only { ", read-only" } else { "" };
+        ("shared folder", format!("{} ({}{read_only})", folder.path, folder.tag))
+    }));
     if status.is_none() {
         let ports = super::net::texts(&bundle.spec.ports);
         let words = std::iter::once(bundle.spec.network.to_string()).chain(ports);
@@ -122,6 +130,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         if let Some(link) = &status.network {
             lines.push(("network", super::net::told(link)));
         }
+        let listens = if status.agent { "listens" } else { "does not listen" };
+        lines.push(("agent", listens.to_owned()));
         lines.push(("started", status.started.clone()));
     }
     if let Some(summary) = state.suspended() {

@@ -4,31 +4,18 @@
 //! other programs that run something elsewhere; the code of the error tells which class of failure it was. A guest's command
 //! that ends with 125 itself cannot be told from that by the status, only by the error that is printed.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use selfsame_host::reach::{Door, Patience, await_server};
 use selfsame_machine::problem::Report;
 
-use crate::output::{Format, note};
+use crate::output::note;
 
 /// The exit status where it was not the guest that ended.
 pub(super) const NOT_THE_GUEST: u8 = 125;
 
 /// When somebody who waits is told so.
 const QUIET: Duration = Duration::from_secs(2);
-
-/// How such a command ends: with the guest's status, or a failure on the way.
-pub(super) fn ended(outcome: Result<u8, Report>, format: Format) -> ExitCode {
-    match outcome {
-        Ok(status) => ExitCode::from(status),
-        Err(report) => {
-            // Nobody is left to tell when standard error is closed.
-            drop(crate::report::write_as(&mut std::io::stderr().lock(), &report, format, NOT_THE_GUEST));
-            ExitCode::from(NOT_THE_GUEST)
-        }
-    }
-}
 
 /// How long a guest's SSH server is waited for.
 #[derive(Debug, Clone, Copy, clap::Args)]

@@ -12,6 +12,7 @@ mod create;
 mod delete;
 mod doctor;
 mod events;
+mod exec;
 mod get;
 mod guest;
 mod identity;
@@ -72,6 +73,7 @@ Everyday:
   pause       Let guests stand still, their memory kept
   resume      Let paused guests go on
   suspend     Put guests to sleep on the disk, to go on at their next start
+  exec        Run a command in a guest
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
   set         Change what a VM is made of
@@ -129,6 +131,7 @@ enum Command {
     Pause(request::PauseArguments),
     Resume(request::ResumeArguments),
     Suspend(suspend::Arguments),
+    Exec(exec::Arguments),
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::Arguments),
     #[command(visible_alias = "inspect")]
@@ -173,26 +176,52 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return usage::tell(&error),
     };
     let format = arguments.global.format;
-    if let Some(Command::Ssh(ssh)) = &arguments.command {
-        return guest::ended(ssh::run(&arguments.global, ssh), format);
-    }
-    let outcome =
-        dispatch(arguments).and_then(|exit| if crate::output::is_lost() { Err(lost()) } else { Ok(exit) });
+    let outcome = dispatch(arguments)
+        .and_then(|status| if crate::output::is_lost() { Err(lost().into()) } else { Ok(status) });
     match outcome {
-        Ok(exit) => ExitCode::from(exit.status()),
-        Err(report) => {
+        Ok(status) => ExitCode::from(status),
+        Err(Failed { report, status }) => {
             // Nobody is left to tell when standard error is closed.
-            drop(crate::report::write(&mut std::io::stderr().lock(), &report, format));
-            ExitCode::from(report.exit().status())
+            drop(crate::report::write_as(&mut std::io::stderr().lock(), &report, format, status));
+            ExitCode::from(status)
         }
     }
 }
 
-fn dispatch(arguments: Arguments) -> Outcome {
+/// A problem with the exit status that it leads to.
+struct Failed {
+    report: Report,
+    status: u8,
+}
+
+impl Failed {
+    /// The failure of a command that was to end with a guest's own status.
+    fn beside(report: Report) -> Self {
+        Self { report, status: guest::NOT_THE_GUEST }
+    }
+}
+
+impl From<Report> for Failed {
+    fn from(report: Report) -> Self {
+        Self { status: report.exit().status(), report }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<u8, Failed> {
     let global = arguments.global;
     let context = || Context::from_environment();
-    let Some(command) = arguments.command else { return overview::run(&context()?) };
-    match command {
+    let Some(command) = arguments.command else { return Ok(overview::run(&context()?)?.status()) };
+    let outcome: Outcome = match command {
+        Command::Exec(arguments) => {
+            return context()
+                .and_then(|context| exec::run(&context, &global, arguments))
+                .map_err(Failed::beside);
+        }
+        Command::Ssh(arguments) => {
+            return context()
+                .and_then(|context| ssh::run(&context, &global, &arguments))
+                .map_err(Failed::beside);
+        }
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Complete(arguments) => complete::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
@@ -212,8 +241,6 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Rename(arguments) => rename::run(&context()?, &global, &arguments),
         Command::Protect(arguments) => protect::run(&context()?, &global, &arguments),
         Command::Delete(arguments) => delete::run(&context()?, &global, &arguments),
-        // What ends with a guest's status was taken out before.
-        Command::Ssh(arguments) => ssh::run(&global, &arguments).map(|_| Exit::Ok),
         Command::Cp(arguments) => cp::run(&context()?, &global, &arguments),
         Command::Ip(arguments) => ip::run(&context()?, &global, &arguments),
         Command::SshConfig(arguments) => ssh_config::run(&context()?, &global, &arguments),
@@ -226,7 +253,8 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Quota(command) => quota::run(&context()?, &global, command),
         Command::Config(arguments) => config::run(&context()?, &global, &arguments),
         Command::Version(arguments) => version::run(&context()?, &global, &arguments),
-    }
+    };
+    Ok(outcome?.status())
 }
 
 /// The failure of a command whose data could not be written.

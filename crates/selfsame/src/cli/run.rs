@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use selfsame_host::bundle::{CONSOLE_LOG, Named};
 use selfsame_host::context::Context;
+use selfsame_host::folders;
 use selfsame_host::gate::Overrides;
 use selfsame_host::library::find;
 use selfsame_host::lock::FolderLock;
@@ -19,6 +20,7 @@ use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::{Cause, Request};
 use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
 
 use super::{Global, Outcome, net, supervise};
 use crate::output::{Format, data, json, note};
@@ -31,6 +33,8 @@ use crate::output::{Format, data, json, note};
 /// Example: selfsame run -d web1
 ///
 /// Example: selfsame run --accel tcg web1
+///
+/// Example: selfsame run -d --dir ~/src:ro web1
 ///
 /// Example: selfsame run -d --net isolated -p 8080:80 web1
 #[derive(Debug, clap::Args)]
@@ -56,6 +60,10 @@ pub(super) struct StartArguments {
     /// Let the guest stand still until `resume`
     #[arg(long)]
     paused: bool,
+    /// For this run, a folder of the host for the guest: `[TAG:]PATH[:ro]`, TAG being its name if not said. In the guest:
+    /// `mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath)]
+    dir: Vec<OsString>,
     /// Start although nobody can tell whether this twin runs; it is written down
     #[arg(long, value_name = "PATH")]
     despite: Vec<PathBuf>,
@@ -87,24 +95,31 @@ impl StartArguments {
         &self.vm
     }
 
-    /// The same for the VM in this folder, with what counts where nothing else was said.
-    pub(super) fn with(
-        &self,
-        folder: PathBuf,
-        accelerator: Option<Accelerator>,
-        despite: Vec<PathBuf>,
-        wish: &Wish,
-    ) -> Self {
-        let mut all = self.despite.clone();
-        all.extend(despite);
+    /// The same for the VM in this folder, with what it ran with where nothing else was said.
+    pub(super) fn after(&self, folder: PathBuf, before: Before) -> Self {
+        // A list that is given now is the list.
+        let dir = match self.dir.as_slice() {
+            [] => before.folders.iter().map(|folder| folder.to_string().into()).collect(),
+            given => given.to_vec(),
+        };
         Self {
             vm: folder.into(),
-            accel: self.accel.or(accelerator),
-            net: self.net.or(wish),
-            despite: all,
+            accel: self.accel.or(before.accelerator),
+            net: self.net.or(&before.wish),
+            dir,
+            despite: self.despite.iter().cloned().chain(before.despite).collect(),
             ..self.clone()
         }
     }
+}
+
+/// How a VM was started, as far as it would not come about by itself again.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) accelerator: Option<Accelerator>,
+    pub(super) wish: Wish,
+    pub(super) folders: Vec<Folder>,
+    pub(super) despite: Vec<PathBuf>,
 }
 
 /// An accelerator by name.
@@ -171,6 +186,7 @@ pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Lau
         folder,
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
+        folders: folders::asked(&context.home, &arguments.dir)?,
         wish: arguments.net.wish(),
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
@@ -224,7 +240,7 @@ fn ended_before(context: &Context, name: &Named, folder: &Path) -> Outcome {
         return Err(SupervisorError::Died { name: name.clone() }.into());
     };
     let cause = serde_json::from_value(serde_json::Value::String(reason)).unwrap_or(Cause::Unwatched);
-    told(name, &Ended { cause, explanation: detail, last_output: Vec::new() })
+    told(name, &Ended { cause, shutdown_by: None, explanation: detail, last_output: Vec::new() })
 }
 
 /// Says how a VM ended; a failure is a problem.

@@ -6,6 +6,7 @@ use std::path::Path;
 use selfsame_host::bundle::{Bundle, read_identity};
 use selfsame_host::capacity;
 use selfsame_host::context::Context;
+use selfsame_host::folders;
 use selfsame_host::library::change::prepare;
 use selfsame_host::library::{VmState, find};
 use selfsame_machine::code::Exit;
@@ -27,6 +28,8 @@ use crate::output::{Format, data, json, note};
 /// Example: selfsame set web1 --cpus 4 --memory 4GiB
 ///
 /// Example: selfsame set web1 --mac-address auto
+///
+/// Example: selfsame set web1 --dir ~/src --dir out:/srv/out
 ///
 /// Example: selfsame set web1 --net isolated -p 8080:80 -p 5353:53/udp
 #[derive(Debug, clap::Args)]
@@ -56,6 +59,12 @@ pub(super) struct Arguments {
     /// The label of its identity in the library; empty to take it away
     #[arg(long, value_name = "TEXT", group = "values")]
     label: Option<String>,
+    /// The folders of the host that the guest can mount, all of them: `[TAG:]PATH[:ro]`
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::AnyPath, group = "values")]
+    dir: Vec<OsString>,
+    /// No folders of the host
+    #[arg(long, conflicts_with = "dir", group = "values")]
+    no_dir: bool,
     /// Whether `delete` refuses it; the same as `protect`
     #[arg(long, value_enum, value_name = "WHETHER", group = "values")]
     protect: Option<Switch>,
@@ -86,6 +95,11 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         network: arguments.net.map(Net::network),
         ports: (arguments.no_ports || !arguments.ports.is_empty()).then(|| arguments.ports.clone()),
         machine: None,
+        folders: match (arguments.no_dir, arguments.dir.as_slice()) {
+            (true, _) => Some(Vec::new()),
+            (false, []) => None,
+            (false, texts) => Some(folders::asked(&context.home, texts)?),
+        },
         protected: arguments.protect.map(|switch| switch == Switch::On),
         autostart: arguments.autostart.map(|switch| switch == Switch::On),
     };
@@ -150,6 +164,7 @@ impl Changed {
                 "cpus": bundle.spec.cpus,
                 "memory": bundle.spec.memory,
                 "mac_address": bundle.mac_address(),
+                "folders": bundle.spec.folders,
                 "network": bundle.spec.network,
                 "ports": super::net::texts(&bundle.spec.ports),
                 "protected": bundle.spec.protected,

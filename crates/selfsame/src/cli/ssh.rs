@@ -45,13 +45,12 @@ pub(super) struct Arguments {
 }
 
 /// What ended in the guest, or why it never came to that.
-pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<u8, Report> {
-    let context = Context::from_environment()?;
-    let folder = find(&context, &arguments.vm)?;
+pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> Result<u8, Report> {
+    let folder = find(context, &arguments.vm)?;
     if arguments.forget_host_key {
         let name = context.named(&folder);
         let alias = alias(&Bundle::read(&folder)?.identity.digest());
-        let known = KnownHosts::of(&context).forget(&alias)?;
+        let known = KnownHosts::of(context).forget(&alias)?;
         match (known, global.quiet) {
             (_, true) => {}
             (true, false) => note(&format!("the host key of {name} is forgotten: the next one is taken")),
@@ -59,7 +58,7 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<u8, Report> 
         }
         return Ok(Exit::Ok.status());
     }
-    let door = Door::of(&context, &folder)?;
+    let door = Door::of(context, &folder)?;
     let remote = match arguments.command.as_slice() {
         [] => Remote::Shell,
         [line] => Remote::Line(line.clone()),

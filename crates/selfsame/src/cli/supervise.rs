@@ -3,9 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use selfsame_host::folders::FolderError;
 use selfsame_host::gate::Overrides;
 use selfsame_host::supervisor::{Mission, Options};
 use selfsame_machine::code::Exit;
+use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Folder;
+use selfsame_machine::spec::folder::Request;
 
 use super::run::Accelerator;
 use super::{Outcome, net};
@@ -23,6 +27,8 @@ pub(super) struct Arguments {
     paused: bool,
     #[arg(long, value_enum)]
     accel: Option<Accelerator>,
+    #[arg(long)]
+    dir: Vec<String>,
     #[arg(long)]
     despite: Vec<PathBuf>,
     #[arg(long)]
@@ -51,6 +57,9 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
         };
         arguments.push(name.into());
     }
+    for folder in &options.folders {
+        arguments.push(format!("--dir={folder}").into());
+    }
     for path in &options.overrides.despite {
         arguments.extend(["--despite".into(), path.into()]);
     }
@@ -65,6 +74,15 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
     arguments
 }
 
+/// The folders as [`arguments`] wrote them.
+fn folders(texts: &[String]) -> Result<Vec<Folder>, Report> {
+    let folder = |text: &String| -> Result<Folder, Report> {
+        let Request { tag, path, read_only } = text.parse().map_err(FolderError::Request)?;
+        Ok(Folder { tag: tag.unwrap_or_default(), path, read_only })
+    };
+    texts.iter().map(folder).collect()
+}
+
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let mission =
         if arguments.adopt_only { Mission::AdoptOnly } else { Mission::Start { paused: arguments.paused } };
@@ -72,6 +90,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         folder: arguments.folder,
         mission,
         accelerator: arguments.accel.map(Accelerator::request),
+        folders: folders(&arguments.dir)?,
         wish: arguments.net.wish(),
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
@@ -91,11 +110,14 @@ mod tests {
         for mission in [Mission::Start { paused: true }, Mission::AdoptOnly] {
             let overrides = Overrides { despite: vec!["/vms/--".into()], accept_identity: true };
             let folder = PathBuf::from("/vms/a b.vm");
+            let shared = Folder { tag: "src".into(), path: "/a --:ro".into(), read_only: false };
+            let folders = vec![shared];
             let wish = Wish { network: None, ports: Some(vec!["1:2".parse().unwrap()]) };
             let options = Options {
                 folder: folder.clone(),
                 mission,
                 accelerator: None,
+                folders,
                 wish,
                 overrides,
                 tethered: true,

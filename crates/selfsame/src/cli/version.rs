@@ -1,6 +1,7 @@
 //! `selfsame version`.
 
 use selfsame_host::context::Context;
+use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ struct BackEnd {
 
 pub(super) fn run(context: &Context, global: &Global, _arguments: &Arguments) -> Outcome {
     let status: Status = toml::from_str(STATUS).unwrap_or(Status { back_end: Vec::new() });
-    let qemu = context.installation();
+    let qemu = context.installation(Architecture::of_new_guests());
     let missing = qemu.as_ref().err().map(|report| report.message.clone());
     let qemu = qemu.ok().map(|qemu| format!("{} at {}", qemu.version, qemu.binary.display()));
     if global.format == Format::Json {

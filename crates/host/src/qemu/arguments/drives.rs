@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Plan;
 use super::line::{Line, PlanError, raw, utf8};
+use crate::qemu::architecture::Hardware;
 
 /// A disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +44,13 @@ impl Plan {
                 .option("-device", format!("virtio-blk-pci,drive=disk{index},bootindex={order}"));
         }
         if let Some(iso) = &self.iso {
-            // A drive on the machine's own SATA: every installer's kernel and both firmwares know it.
             let order = self.disks.len() + 1;
-            line.option("-blockdev", raw("iso", iso, true)?)
-                .option("-device", format!("ide-cd,bus=ide.0,drive=iso,bootindex={order}"));
+            let (controller, drive) = Hardware::of(self.architecture).optical;
+            line.option("-blockdev", raw("iso", iso, true)?);
+            if let Some(controller) = controller {
+                line.option("-device", controller);
+            }
+            line.option("-device", format!("{drive},drive=iso,bootindex={order}"));
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Problem, shell_word};
 use serde_json::{Value, json};
 
+use crate::qemu::architecture::Architecture;
+
 /// A plan that cannot be told to QEMU.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -23,6 +25,12 @@ pub enum PlanError {
         /// The file.
         path: PathBuf,
     },
+    /// A machine that has none is to start with a BIOS.
+    #[error("{architecture} guests have no BIOS")]
+    NoBios {
+        /// The guest's architecture.
+        architecture: Architecture,
+    },
     /// No argument can hold such a text.
     #[error("`{}` holds a zero byte", text.escape_debug())]
     ZeroByte {
@@ -33,7 +41,10 @@ pub enum PlanError {
 
 impl Problem for PlanError {
     fn code(&self) -> Code {
-        Code::BundleInvalid
+        match self {
+            Self::NotUtf8 { .. } | Self::NotAName { .. } | Self::ZeroByte { .. } => Code::BundleInvalid,
+            Self::NoBios { .. } => Code::BackendUnavailable,
+        }
     }
 
     fn hints(&self) -> Vec<Hint> {
@@ -51,6 +62,7 @@ impl Problem for PlanError {
                     ),
                 ]
             }
+            Self::NoBios { .. } => vec![Hint::say("choose `firmware = \"uefi\"` in the [boot] of vm.toml")],
             Self::NotAName { .. } | Self::ZeroByte { .. } => {
                 vec![Hint::say("correct the name in the VM's vm.toml")]
             }

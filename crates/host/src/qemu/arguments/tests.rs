@@ -11,6 +11,7 @@ use super::*;
 fn plan() -> Plan {
     Plan {
         name: "web".to_owned(),
+        architecture: Architecture::X86_64,
         machine: "pc-q35-7.2".to_owned(),
         accelerator: Accelerator::Tcg,
         sandbox: true,
@@ -21,13 +22,19 @@ fn plan() -> Plan {
         boot: Boot::Bios,
         disks: Vec::new(),
         iso: None,
+        folders: Vec::new(),
+        ownership: Ownership::Own,
         network: Network::Nat,
         mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
         forwards: Vec::new(),
-        descriptors: Descriptors { qmp: 5, report: 6, console: 7 },
+        descriptors: Descriptors { qmp: 5, report: 6, agent: 8, console: 7 },
         paused: false,
         incoming: false,
     }
+}
+
+fn flash(code: &str) -> Boot {
+    Boot::Uefi(Flash { code: code.into(), variables: "NVRAM".into() })
 }
 
 fn disk(file: impl Into<PathBuf>) -> Disk {
@@ -63,6 +70,7 @@ fn the_whole_vector() {
             kernel: "Kernel".into(),
             initrd: Some("InitialRamdisk".into()),
             append: "console=ttyS0 root=/dev/vda quiet".to_owned(),
+            firmware: None,
         },
         disks: vec![disk("Disk.img")],
         ..plan()
@@ -70,7 +78,7 @@ fn the_whole_vector() {
     let uefi = Plan {
         name: "a,b=c\u{1b}[31m".to_owned(),
         accelerator: Accelerator::Kvm,
-        boot: Boot::Uefi { code: "/usr/share/OVMF/OVMF_CODE_4M.fd".into(), variables: "NVRAM".into() },
+        boot: flash("/usr/share/OVMF/OVMF_CODE_4M.fd"),
         disks: vec![
             Disk { file: "disk.qcow2".into(), format: DiskFormat::Qcow2, read_only: false },
             Disk { file: "/srv/nbd:a,b=\"c\" ü.img".into(), format: DiskFormat::Raw, read_only: true },
@@ -81,9 +89,38 @@ fn the_whole_vector() {
         mac_addresses: vec!["52:54:00:12:34:56".to_owned(), "52:54:00:12:34:57".to_owned()],
         ..plan()
     };
+    let folder = |path: &str, read_only| Folder { tag: "src".to_owned(), path: path.to_owned(), read_only };
+    let folders = Plan {
+        folders: vec![folder("/srv/a,b c=ü", false), folder("/srv/read", true)],
+        ownership: Ownership::Recorded,
+        ..plan()
+    };
     let bare = Plan { sandbox: false, network: Network::None, paused: true, ..plan() };
-    let listings = [("kernel", kernel), ("uefi", uefi), ("bare", bare)]
-        .map(|(title, plan)| format!("# {title}\n\n{}\n", listing(&plan)));
+    let Boot::Uefi(aavmf) = flash("/usr/share/AAVMF/AAVMF_CODE.fd") else { panic!() };
+    let arm = |boot: Boot| Plan {
+        architecture: Architecture::Aarch64,
+        machine: "virt-7.2".to_owned(),
+        boot,
+        disks: vec![disk("Disk.img")],
+        iso: Some("/srv/install.iso".into()),
+        ..plan()
+    };
+    let arm_uefi = Plan { accelerator: Accelerator::Kvm, ..arm(Boot::Uefi(aavmf.clone())) };
+    let arm_kernel = arm(Boot::DirectKernel {
+        kernel: "Kernel".into(),
+        initrd: None,
+        append: "console=ttyAMA0".to_owned(),
+        firmware: Some(aavmf),
+    });
+    let listings = [
+        ("kernel", kernel),
+        ("uefi", uefi),
+        ("bare", bare),
+        ("folders", folders),
+        ("aarch64: uefi", arm_uefi),
+        ("aarch64: kernel", arm_kernel),
+    ]
+    .map(|(title, plan)| format!("# {title}\n\n{}\n", listing(&plan)));
     insta::assert_snapshot!("argument_vectors", listings.join("\n"));
 }
 
@@ -114,7 +151,12 @@ fn names_that_no_json_can_hold_are_refused_with_a_way_out() {
     assert_eq!(error.code(), Code::BundleInvalid);
     assert_eq!(error.hints()[0].command.as_deref(), Some("ls -b '/srv/vm images'"));
 
-    let boot = Boot::DirectKernel { kernel: odd.clone().into(), initrd: None, append: String::new() };
+    let boot = Boot::DirectKernel {
+        kernel: odd.clone().into(),
+        initrd: None,
+        append: String::new(),
+        firmware: None,
+    };
     assert_eq!(
         after(&Plan { boot, ..plan() }.arguments().unwrap(), "-kernel", 0),
         odd,
@@ -130,7 +172,7 @@ fn names_that_no_json_can_hold_are_refused_with_a_way_out() {
 }
 
 fn kernel(append: &str) -> Boot {
-    Boot::DirectKernel { kernel: "Kernel".into(), initrd: None, append: append.to_owned() }
+    Boot::DirectKernel { kernel: "Kernel".into(), initrd: None, append: append.to_owned(), firmware: None }
 }
 
 proptest! {
@@ -156,6 +198,20 @@ proptest! {
         let read = name.strip_prefix("guest=").unwrap().replace(",,", "\u{1}");
         prop_assert!(!read.contains(','));
         prop_assert_eq!(read.replace('\u{1}', ","), printable(&text));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_folder_stays_one_value(path in "/[^\0]{0,40}", read_only: bool) {
+        let folder = Folder { tag: "src".to_owned(), path: path.clone(), read_only };
+        let arguments = Plan { folders: vec![folder], ..plan() }.arguments().unwrap();
+        let told = after(&arguments, "-fsdev", 0).into_string().unwrap();
+        let read = told.replace(",,", "\u{1}");
+        let values: Vec<&str> = read.split(',').collect();
+        prop_assert_eq!(values[2].strip_prefix("path=").unwrap().replace('\u{1}', ","), path);
+        prop_assert_eq!(&values[3..5], &["security_model=none", "multidevs=remap"]);
+        prop_assert_eq!(values.get(5), read_only.then_some(&"readonly=on"));
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Command {
     /// Leads a port of the host into the guest. QEMU has no other command for it than one of its monitor for people,
     /// which answers in words: none says that it is done.
     AddForward(Forward),
+    /// Asks which ends of QEMU's connections to its host are open, those of the guest's ports among them.
+    QueryChardev,
 }
 
 /// A descriptor that was passed to QEMU before, as a command names it.
@@ -98,6 +100,7 @@ impl Command {
             Self::MigrateIncoming(_) => "migrate-incoming",
             Self::QueryMigrate => "query-migrate",
             Self::AddForward(_) => "human-monitor-command",
+            Self::QueryChardev => "query-chardev",
         }
     }
 
@@ -119,6 +122,7 @@ impl Command {
             Self::Capabilities
             | Self::AddFd
             | Self::QueryMigrate
+            | Self::QueryChardev
             | Self::QueryStatus
             | Self::QueryUuid
             | Self::QueryVersion

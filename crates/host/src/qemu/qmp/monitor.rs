@@ -134,6 +134,17 @@ impl Monitor {
         text.ok_or_else(|| misshapen(Command::QueryUuid, &value))
     }
 
+    /// Asks whether a program in the guest has the port open whose connection has this id.
+    ///
+    /// # Errors
+    /// As [`Monitor::call`]; an id that QEMU does not know is not open.
+    pub fn is_port_open(&mut self, id: &str, limit: Duration) -> Result<bool, QmpError> {
+        let value = self.call(Command::QueryChardev, limit)?;
+        let all = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        let found = all.iter().find(|one| one.get("label").and_then(Value::as_str) == Some(id));
+        Ok(found.and_then(|one| one.get("frontend-open")?.as_bool()).unwrap_or(false))
+    }
+
     fn call_until(&mut self, command: Command, deadline: Deadline) -> Result<Value, QmpError> {
         let wanted = self.wire.send(command, deadline)?;
         self.reply_to(command, wanted, deadline)

@@ -44,6 +44,8 @@ pub(super) struct Words {
     pub(super) machine: String,
     /// QEMU's version, where it is QEMU.
     pub(super) version: Option<Version>,
+    /// Which devices the guest finds; see [`crate::qemu::arguments::DEVICES`].
+    pub(super) devices: u32,
 }
 
 /// A guest that is up.

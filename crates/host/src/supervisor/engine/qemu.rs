@@ -19,11 +19,12 @@ use super::{Started, Words};
 use crate::backend::AnyBackend;
 use crate::bundle::{Bundle, CONSOLE_LOG, LOGS, NVRAM, QEMU_LOG};
 use crate::context::Context;
-use crate::files::{FileError, read_bounded, write_new};
+use crate::files::{FileError, read_bounded, write_new_sparse};
 use crate::gate::Passage;
 use crate::process::{ProcessHandle, ProcessId};
 use crate::qemu::accelerator::{Accelerator, Choice};
-use crate::qemu::arguments::{self, Descriptors, Plan};
+use crate::qemu::architecture::Hardware;
+use crate::qemu::arguments::{self, Descriptors, Flash, Ownership, Plan, PlanError};
 use crate::qemu::guest::Qemu;
 use crate::qemu::installation::Installation;
 use crate::qemu::qmp::{Monitor, QmpError, RunState};
@@ -78,8 +79,9 @@ impl Prepared {
         passage: &mut Passage,
     ) -> Result<Self, Report> {
         let id = guest_id(context, bundle)?;
-        let installation = context.installation()?;
-        let choice = context.accelerator(options.accelerator);
+        let architecture = bundle.architecture();
+        let installation = context.installation(architecture)?;
+        let choice = context.accelerator(architecture, options.accelerator);
         let boot = boot(context, bundle, passage)?;
         let machine = bundle.spec.machine.clone().unwrap_or_else(|| installation.machine.clone());
         Ok(Self { id, installation, choice, boot, machine, connection })
@@ -92,12 +94,14 @@ impl Prepared {
             accelerator_reason: self.choice.reason.to_string(),
             machine: self.machine.clone(),
             version: Some(self.installation.version),
+            devices: arguments::DEVICES,
         }
     }
 
     fn plan(self, bundle: &Bundle, descriptors: Descriptors, paused: bool, incoming: bool) -> Plan {
         Plan {
             name: bundle.name.clone(),
+            architecture: self.installation.architecture,
             machine: self.machine,
             accelerator: self.choice.accelerator,
             sandbox: self.installation.sandbox,
@@ -109,6 +113,8 @@ impl Prepared {
             boot: self.boot,
             disks: disks(bundle),
             iso: bundle.spec.iso.as_ref().map(PathBuf::from),
+            folders: bundle.spec.folders.clone(),
+            ownership: Ownership::of_this_process(),
             network: self.connection.network,
             mac_addresses: vec![bundle.mac_address().to_string()],
             forwards: opened::named(&self.connection),
@@ -144,9 +150,12 @@ impl Prepared {
         let said_before = log.metadata().map_or(0, |metadata| metadata.len());
         let monitor = hold.sockets.listen(&hold.names.monitor()).map_err(run_failed(&run))?;
         let report = hold.sockets.listen(&hold.names.report()).map_err(run_failed(&run))?;
+        let agent = hold.sockets.listen(&hold.names.agent()).map_err(run_failed(&run))?;
+        std::fs::write(run.join(hold.names.agent_lock()), b"").map_err(run_failed(&run))?;
         let descriptors = Descriptors {
             qmp: monitor.as_raw_fd(),
             report: report.as_raw_fd(),
+            agent: agent.as_raw_fd(),
             console: console.as_raw_fd(),
         };
         let accelerated = self.choice.accelerator != Accelerator::Tcg;
@@ -154,13 +163,15 @@ impl Prepared {
         let connection = self.connection.clone();
         let name = hold.context.named(&bundle.folder);
         let arguments = self.plan(bundle, descriptors, paused, saved.is_some()).arguments()?;
-        let own: [BorrowedFd<'_>; 3] = [monitor.as_fd(), report.as_fd(), console.as_fd()];
+        let own = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd()];
         let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
         record.write(&run, hold.names).map_err(run_failed(&run))?;
         let mut child =
             crate::qemu::process::spawn(&binary, &arguments, &passage.locked_folder(), &log, &inherited)
                 // What was written down of a start that never was would make the VM look like an orphan.
                 .inspect_err(|_| drop(std::fs::remove_file(run.join(hold.names.record()))))?;
+        // From here on QEMU alone listens for those who talk to the agent.
+        drop(agent);
         let id = ProcessId::of(child.id());
         record.qemu = id;
         let up = id.ok_or_else(QmpError::gone).and_then(|id| {
@@ -188,6 +199,7 @@ impl Prepared {
                 drop(record.write(&run, hold.names));
                 let report = connect_report(hold, report);
                 let mut guest = Qemu::started(id, handle, child, monitor);
+                guest.reach_agent(hold.agent(&bundle.folder));
                 if let Some(saved) = saved {
                     restore(&mut guest, saved).map_err(|failure| {
                         drop(std::fs::remove_file(run.join(hold.names.record())));
@@ -272,27 +284,38 @@ fn disks(bundle: &Bundle) -> Vec<arguments::Disk> {
 }
 
 fn boot(context: &Context, bundle: &Bundle, passage: &mut Passage) -> Result<arguments::Boot, Report> {
+    let hardware = Hardware::of(bundle.architecture());
     match &bundle.spec.boot {
+        Boot::Bios if !hardware.has_bios => {
+            Err(PlanError::NoBios { architecture: bundle.architecture() }.into())
+        }
         Boot::Bios => Ok(arguments::Boot::Bios),
         Boot::Kernel { kernel, initrd, append } => Ok(arguments::Boot::DirectKernel {
             kernel: kernel.into(),
             initrd: initrd.as_ref().map(PathBuf::from),
             append: append.clone(),
+            firmware: match hardware.kernel_needs_firmware {
+                true => Some(flash(context, bundle, passage)?),
+                false => None,
+            },
         }),
-        Boot::Uefi => {
-            let firmware = context.firmware()?;
-            let variables = bundle.folder.join(NVRAM);
-            // Whole or not at all: half a store of variables would keep the guest from booting ever after.
-            if !variables.exists() {
-                let template = read_bounded(&firmware.variables, VARIABLES_LIMIT)
-                    .map_err(FileError::failed("read", &firmware.variables))?;
-                match write_new(&variables, &template) {
-                    Ok(()) | Err(FileError::Exists { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            passage.lock_nvram(context, bundle)?;
-            Ok(arguments::Boot::Uefi { code: firmware.code, variables: PathBuf::from(NVRAM) })
+        Boot::Uefi => flash(context, bundle, passage).map(arguments::Boot::Uefi),
+    }
+}
+
+/// The firmware, and variables of the VM's own, made from the template at the first start and locked.
+fn flash(context: &Context, bundle: &Bundle, passage: &mut Passage) -> Result<Flash, Report> {
+    let firmware = context.firmware(bundle.architecture())?;
+    let variables = bundle.folder.join(NVRAM);
+    // Whole or not at all: half a store of variables would keep the guest from booting ever after.
+    if !variables.exists() {
+        let template = read_bounded(&firmware.variables, VARIABLES_LIMIT)
+            .map_err(FileError::failed("read", &firmware.variables))?;
+        match write_new_sparse(&variables, &template) {
+            Ok(()) | Err(FileError::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    passage.lock_nvram(context, bundle)?;
+    Ok(Flash { code: firmware.code, variables: PathBuf::from(NVRAM) })
 }

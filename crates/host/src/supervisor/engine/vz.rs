@@ -68,6 +68,7 @@ impl Prepared {
             accelerator_reason: "Virtualization.framework runs guests on a Mac".to_owned(),
             machine: String::new(),
             version: None,
+            devices: crate::state::FIRST_DEVICES,
         }
     }
 

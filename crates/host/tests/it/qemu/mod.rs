@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_getfd};
-use selfsame_host::qemu::arguments::{Boot, Disk, DiskFormat};
+use selfsame_host::qemu::arguments::{Boot, Disk, DiskFormat, Flash};
 use selfsame_host::qemu::process;
 use selfsame_host::qemu::qmp::{Cause, Command, Message, Monitor, QmpError, QmpEvent, RunState, Waiting};
 use selfsame_host::qemu::version::Version;
@@ -167,7 +167,7 @@ fn qemu_lets_disks_be_read_together_and_does_not_lock_flash() {
     let start = || {
         Running::start(|plan| {
             plan.disks = vec![Disk { file: shared.clone(), format: DiskFormat::Raw, read_only: true }];
-            plan.boot = Boot::Uefi { code: code.clone(), variables: variables.clone() };
+            plan.boot = Boot::Uefi(Flash { code: code.clone(), variables: variables.clone() });
         })
     };
     let (first, second) = (start(), start());
@@ -191,7 +191,7 @@ fn flash_disks_and_a_cd_are_taken_together() {
     std::fs::write(name("install.iso"), vec![0; 1 << 20]).unwrap();
     std::fs::write(name("data.img"), vec![0; 1 << 20]).unwrap();
     let running = Running::start_in(folder, |plan| {
-        plan.boot = Boot::Uefi { code: "code, 4M.fd".into(), variables: "NVRAM".into() };
+        plan.boot = Boot::Uefi(Flash { code: "code, 4M.fd".into(), variables: "NVRAM".into() });
         plan.disks = vec![disk("Disk.img"), Disk { read_only: true, ..disk("data.img") }];
         plan.iso = Some("install.iso".into());
         plan.mac_addresses.push("52:54:00:12:34:57".to_owned());

@@ -81,7 +81,8 @@ fn a_kernel_may_have_any_name() {
 /// QEMU quotes the name of a kernel that is not there: so it was not taken apart.
 fn refused_kernel(kernel: PathBuf, quoted: &[u8]) {
     let mut running = Running::start(|plan| {
-        plan.boot = Boot::DirectKernel { kernel, initrd: None, append: "a,b=c \"d\"".to_owned() };
+        plan.boot =
+            Boot::DirectKernel { kernel, initrd: None, append: "a,b=c \"d\"".to_owned(), firmware: None };
     });
     assert_eq!(running.ended().code(), Some(1));
     let log = std::fs::read(running.folder.path().join("log")).unwrap();

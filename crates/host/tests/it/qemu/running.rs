@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use selfsame_host::qemu::accelerator::Accelerator;
 use selfsame_host::qemu::architecture::Architecture;
-use selfsame_host::qemu::arguments::{Boot, Descriptors, Plan};
+use selfsame_host::qemu::arguments::{Boot, Descriptors, Ownership, Plan};
 use selfsame_host::qemu::installation::Installation;
 use selfsame_host::qemu::process;
 use selfsame_host::qemu::qmp::Monitor;
@@ -73,10 +73,12 @@ impl Running {
         let name = |name: &str| folder.path().join(name);
         let monitor = UnixListener::bind(name("monitor")).unwrap();
         let report = UnixListener::bind(name("report")).unwrap();
+        let agent = UnixListener::bind(name("agent")).unwrap();
         let append = |name: PathBuf| OpenOptions::new().append(true).create(true).open(name).unwrap();
         let (console, log) = (append(name("console")), append(name("log")));
         let mut plan = Plan {
             name: "test, with = and ü".to_owned(),
+            architecture: installation.architecture,
             machine: installation.machine.clone(),
             accelerator: Accelerator::Tcg,
             sandbox: installation.sandbox,
@@ -87,12 +89,15 @@ impl Running {
             boot: Boot::Bios,
             disks: Vec::new(),
             iso: None,
+            folders: Vec::new(),
+            ownership: Ownership::Own,
             network: selfsame_machine::network::Network::Nat,
             mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
             forwards: Vec::new(),
             descriptors: Descriptors {
                 qmp: monitor.as_raw_fd(),
                 report: report.as_raw_fd(),
+                agent: agent.as_raw_fd(),
                 console: console.as_raw_fd(),
             },
             paused: true,
@@ -100,7 +105,7 @@ impl Running {
         };
         change(&mut plan);
         let arguments: Vec<OsString> = plan.arguments().unwrap();
-        let inherit = [monitor.as_fd(), report.as_fd(), console.as_fd()];
+        let inherit = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd()];
         let alone = starting();
         let child = process::spawn(&installation.binary, &arguments, folder.path(), &log, &inherit).unwrap();
         drop(alone);

@@ -65,12 +65,14 @@ fn one_vm() {
     let env = TestEnv::new();
     env.create("web1");
     insta::assert_snapshot!(shape(&env.get("web1")), @"
+    architecture: string
     boot: object
       firmware: string
     cpus: number
     digest: string
     disks: array
     findings: array
+    folders: array
     guest: string
     identity: string
     iso: null
@@ -121,6 +123,7 @@ fn one_vm() {
     accelerator_reason: string
     adopted: bool
     backend_pid: number
+    folders: array
     identity: string
     machine: string
     network: object

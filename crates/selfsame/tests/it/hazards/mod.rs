@@ -2,6 +2,7 @@
 //! with one identity ever run at the same time, nothing is lost, the error names the cause with its stable code and exit
 //! status, and the next try works.
 
+mod agent;
 mod bundle;
 mod changes;
 mod copies;

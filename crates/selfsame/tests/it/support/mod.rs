@@ -8,6 +8,7 @@ mod user;
 mod watch;
 
 pub(crate) use env::TestEnv;
+pub(crate) use guest_files::other_guest;
 pub(crate) use output::Output;
 pub(crate) use process::{Process, Signal, is_alive, send, together, until};
 pub(crate) use user::{Pids, User, set_mode};

@@ -26,6 +26,11 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// Whom it becomes, where that is somebody else.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        self.uid
+    }
+
     /// The same user with another home.
     pub(crate) fn in_home(&self, home: PathBuf) -> Self {
         Self { home, ..self.clone() }
