@@ -14,16 +14,22 @@ pub const NVRAM: &str = "NVRAM";
 pub const RAW_DISK: &str = "Disk.img";
 /// The disk in QEMU's format.
 pub const QCOW2_DISK: &str = "disk.qcow2";
+/// What the guest is told of itself at its first start, as a disk.
+pub const SEED: &str = "seed.img";
 /// The folder of logs.
 pub const LOGS: &str = "Logs";
 /// The serial console's log, in [`LOGS`].
 pub const CONSOLE_LOG: &str = "Logs/console.log";
+/// What the console's log held before it was cut, in [`LOGS`].
+pub const CONSOLE_LOG_OLD: &str = "Logs/console.log.1";
 /// What QEMU wrote to its standard error, in [`LOGS`].
 pub const QEMU_LOG: &str = "Logs/qemu.log";
 /// The kernel of a guest without firmware.
 pub const KERNEL: &str = "Kernel";
 /// The initial file system of a guest without firmware.
 pub const INITRD: &str = "Initrd";
+/// What the supervisor said before it died, in [`LOGS`].
+pub const SUPERVISOR_LOG: &str = "Logs/supervisor.log";
 /// The state that a suspended VM goes on from: a folder that is there whole or not at all.
 pub const STATE: &str = "State";
 /// The same while it is made.
@@ -35,7 +41,7 @@ pub const STATE_MEMORY: &str = "memory";
 /// What the state was made with, in [`STATE`].
 pub const STATE_DESCRIPTION: &str = "state.toml";
 /// Everything that a VM's folder holds, but for disks of other names.
-pub const PARTS: [&str; 13] = [
+pub const PARTS: [&str; 14] = [
     IDENTIFIER,
     SPEC,
     HARDWARE_MODEL,
@@ -43,6 +49,7 @@ pub const PARTS: [&str; 13] = [
     NVRAM,
     RAW_DISK,
     QCOW2_DISK,
+    SEED,
     LOGS,
     KERNEL,
     INITRD,

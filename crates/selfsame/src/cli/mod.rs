@@ -3,10 +3,12 @@
 //! A leaf command is one file: its arguments, whose doc comments are its help, and `run`. A command gives back how it
 //! ended as a [`Report`] or an [`Exit`]; only [`main`] turns that into an exit status.
 
+mod attend;
 mod autostart;
 mod complete;
 mod completion;
 mod config;
+mod console;
 mod cp;
 mod create;
 mod delete;
@@ -16,8 +18,10 @@ mod exec;
 mod get;
 mod guest;
 mod identity;
+mod image;
 mod ip;
 mod list;
+mod logs;
 mod man;
 mod net;
 mod overview;
@@ -27,6 +31,7 @@ mod rename;
 mod request;
 mod restart;
 mod run;
+mod screenshot;
 mod set;
 mod setup;
 mod ssh;
@@ -73,7 +78,6 @@ Everyday:
   pause       Let guests stand still, their memory kept
   resume      Let paused guests go on
   suspend     Put guests to sleep on the disk, to go on at their next start
-  exec        Run a command in a guest
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
   set         Change what a VM is made of
@@ -84,13 +88,20 @@ Everyday:
   events      Show what happened
 
 Into a guest:
+  console     Talk to a guest over its serial console
   ssh         Log in to a guest, or run a command in it
+  exec        Run a command in a guest
   cp          Copy files into a guest or out of it
   ip          Show where a guest is reached from here
   ssh-config  Print a configuration with which ssh and its friends reach a guest
+  logs        Show what a guest wrote to its console, or what ran it had to say
+  screenshot  Make a picture of a guest's screen
 
 Identity (also `mid`):
   identity    Make, keep, show, import and export machine identifiers
+
+Images:
+  image       List, fetch and delete the images that VMs are made of
 
 This host:
   autostart   Start the VMs that are marked for it
@@ -132,6 +143,9 @@ enum Command {
     Resume(request::ResumeArguments),
     Suspend(suspend::Arguments),
     Exec(exec::Arguments),
+    Console(console::Arguments),
+    Logs(logs::Arguments),
+    Screenshot(screenshot::Arguments),
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::Arguments),
     #[command(visible_alias = "inspect")]
@@ -149,6 +163,8 @@ enum Command {
     Events(events::Arguments),
     #[command(subcommand, visible_alias = "mid")]
     Identity(identity::Command),
+    #[command(subcommand)]
+    Image(image::Command),
     Autostart(autostart::Arguments),
     #[command(subcommand)]
     Setup(setup::Command),
@@ -235,6 +251,9 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failed> {
         Command::Pause(arguments) => request::pause(&context()?, &global, &arguments),
         Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),
         Command::Suspend(arguments) => suspend::run(&context()?, &global, &arguments),
+        Command::Console(arguments) => console::run(&context()?, &global, &arguments),
+        Command::Logs(arguments) => logs::run(&context()?, &global, &arguments),
+        Command::Screenshot(arguments) => screenshot::run(&context()?, &global, &arguments),
         Command::List(arguments) => list::run(&context()?, &global, &arguments),
         Command::Get(arguments) => get::run(&context()?, &global, &arguments),
         Command::Set(arguments) => set::run(&context()?, &global, &arguments),
@@ -247,6 +266,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failed> {
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),
         Command::Identity(command) => identity::run(&context()?, &global, command),
+        Command::Image(command) => image::run(&context()?, &global, command),
         Command::Autostart(arguments) => autostart::run(&context()?, &global, &arguments),
         Command::Setup(command) => setup::run(&context()?, &global, &command),
         Command::Doctor(arguments) => doctor::run(&context()?, &global, &arguments),

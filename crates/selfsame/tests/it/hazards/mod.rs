@@ -5,11 +5,13 @@
 mod agent;
 mod bundle;
 mod changes;
+mod console;
 mod copies;
 mod deletion;
 mod disk_full;
 mod foreign;
 mod home;
+mod images;
 mod kills;
 mod library;
 mod locks;
