@@ -5,3 +5,4 @@ mod boots;
 mod console;
 mod firmware;
 mod folders;
+mod reach;
