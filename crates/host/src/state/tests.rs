@@ -115,7 +115,7 @@ fn every_difference_is_named_and_a_newer_qemu_is_none() {
     let folder = folder();
     save(folder.path(), b"memory");
     type Change = fn(&mut Made);
-    let changes: [(Change, Difference); 11] = [
+    let changes: [(Change, Difference); 12] = [
         (|made| made.identity.push('0'), Difference::Identity),
         (|made| made.folder.push('0'), Difference::Folder),
         (|made| made.host = Some("60d0".to_owned()), Difference::Host),
