@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $SELFSAME_HOME, else $XDG_DATA_HOME/selfsame (Linux, when set), else ~/.selfsame
-//!   library.db   vms/NAME.vm/   images/   cache/   config.toml
+//!   library.db   vms/NAME.vm/   images/   cache/   config.toml   known_hosts
 //!   run/         sockets: 0700, ours, never a symbolic link
 //! ```
 //!
@@ -124,6 +124,12 @@ impl Home {
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.root.join("config.toml")
+    }
+
+    /// Host keys of guests, in OpenSSH's format.
+    #[must_use]
+    pub fn known_hosts(&self) -> PathBuf {
+        self.root.join("known_hosts")
     }
 
     /// The folder of VMs.

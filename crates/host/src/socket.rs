@@ -12,6 +12,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 /// An opened folder of sockets.
 #[derive(Debug)]
@@ -59,6 +61,21 @@ impl SocketFolder {
         }
     }
 
+    /// Connects to a name without ever waiting, and gives a stream that does not wait either; `None` when nobody listens
+    /// there. [`UnixStream::connect`] waits where as many others wait as the listener lets.
+    ///
+    /// # Errors
+    /// `WouldBlock` in that case; else what the system says.
+    pub fn connect_now(&self, name: &str) -> io::Result<Option<UnixStream>> {
+        let address = SocketAddrUnix::new(self.address(name))?;
+        let socket = unblocked()?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => Ok(Some(UnixStream::from(socket))),
+            Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes a name; a missing one is no error.
     ///
     /// # Errors
@@ -92,6 +109,22 @@ impl SocketFolder {
         let (device, inode) = crate::files::device_and_inode(&stat);
         Some(PathBuf::from(format!("/.vol/{device}/{inode}")))
     }
+}
+
+/// A stream socket that does not wait, and that no child inherits.
+#[cfg(target_os = "linux")]
+fn unblocked() -> io::Result<OwnedFd> {
+    let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+}
+
+/// A stream socket that does not wait, and that no child inherits.
+#[cfg(target_os = "macos")]
+fn unblocked() -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

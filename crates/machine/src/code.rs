@@ -111,6 +111,12 @@ codes! {
     VmFailed "vm.failed" => Failed, "The VM ended by a failure";
     StateMismatch "state.mismatch" => Refused, "The VM is not what its saved state was made with";
     StateDamaged "state.damaged" => Failed, "The VM's saved state is damaged";
+    NetPortInUse "net.port_in_use" => InUse, "A port of the host is in use";
+    NetPortRefused "net.port_refused" => Refused, "A port of the host cannot be used";
+    NetUnreachable "net.unreachable" => Failed, "Nothing leads into the guest, or nobody answers there";
+    NetHostKeyChanged "net.host_key_changed" => Refused, "The guest shows another host key than before";
+    SshMissing "ssh.missing" => Failed, "OpenSSH's client is not installed";
+    SshFailed "ssh.failed" => Failed, "OpenSSH's client failed";
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";
     RequestTimedOut "request.timed_out" => Failed, "The VM did not do it in time";
     ImageUnknown "image.unknown" => NotFound, "No such image";
@@ -121,6 +127,11 @@ codes! {
     SeedInvalid "seed.invalid" => Usage, "The guest cannot be told so at its first start";
     BackendUnavailable "backend.unavailable" => Refused, "This host cannot run such a guest";
     FolderRefused "folder.refused" => Refused, "The folder cannot be shared with a guest";
+    AgentNone "agent.none" => Failed, "No agent listens in the guest";
+    AgentBusy "agent.busy" => Failed, "Another process talks to the guest's agent";
+    AgentSilent "agent.silent" => Failed, "The guest's agent does not answer";
+    AgentProtocol "agent.protocol" => Failed, "The guest's agent talks nonsense";
+    AgentRefused "agent.refused" => Failed, "The guest's agent refused";
     LockPlace "lock.place" => Failed, "The folder of locks cannot be used";
     LockFile "lock.file" => Failed, "A lock file cannot be used";
     StoreCorrupt "store.corrupt" => Failed, "The library's database is damaged";

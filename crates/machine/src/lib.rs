@@ -5,6 +5,7 @@
 //!
 //! **Boundary.** `host` gives these types their effects; `selfsame` shows them to people. Nothing here prints.
 
+pub mod agent;
 pub mod architecture;
 pub mod backend;
 pub mod code;
@@ -14,9 +15,11 @@ pub mod image;
 pub mod layout;
 pub mod lifecycle;
 pub mod name;
+pub mod network;
 pub mod problem;
 mod quote;
 pub mod report;
 pub mod seed;
 pub mod size;
+pub mod span;
 pub mod spec;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
 use crate::identity::MacAddress;
+use crate::network::{self, Forward, Network, WishError};
 use crate::size::Bytes;
 
 mod change;
@@ -106,6 +107,33 @@ fn size_text<S: serde::Serializer>(size: &Option<Bytes>, serializer: S) -> Resul
     }
 }
 
+/// The screen that a guest has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Display {
+    /// A VGA card, of which a picture can be made. Nobody has to look at it.
+    #[default]
+    Vga,
+    /// No screen: the serial console only.
+    None,
+}
+
+impl Display {
+    /// The word that `vm.toml` and JSON use.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Vga => "vga",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether it is what a VM has of which nothing is said.
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Vga)
+    }
+}
+
 /// Where a VM came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,9 +175,18 @@ pub struct Spec {
     /// The address of the network card; without it one is derived from the identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<MacAddress>,
+    /// To whom its network card leads.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
+    /// Ports of the host that lead into it.
+    #[serde(default, with = "network::texts", skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Forward>,
     /// The versioned machine type that the guest was first started with, such as `pc-q35-7.2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
+    /// The guest's screen.
+    #[serde(default, skip_serializing_if = "Display::is_default")]
+    pub display: Display,
     /// It is not deleted before this is lifted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protected: bool,
@@ -179,6 +216,10 @@ pub struct Spec {
     pub origin: Option<Origin>,
 }
 
+fn is_default(network: &Network) -> bool {
+    *network == Network::default()
+}
+
 const fn default_cpus() -> u32 {
     2
 }
@@ -196,7 +237,10 @@ impl Default for Spec {
             cpus: default_cpus(),
             memory: default_memory(),
             mac_address: None,
+            network: Network::default(),
+            ports: Vec::new(),
             machine: None,
+            display: Display::default(),
             protected: false,
             autostart: false,
             ephemeral: false,
@@ -239,6 +283,9 @@ pub enum SpecError {
         /// What it may be, a clause.
         rule: &'static str,
     },
+    /// The ports cannot be together.
+    #[error("`ports` cannot be so")]
+    Ports(#[source] WishError),
 }
 
 impl Spec {
@@ -300,6 +347,7 @@ impl Spec {
                 "it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes",
             );
         }
+        network::check(&self.ports).map_err(SpecError::Ports)?;
         if self.machine.as_deref().is_some_and(|name| !is_machine_name(name)) {
             return out("machine", format!("{:?}", self.machine), "it must be a name such as `pc-q35-7.2`");
         }
@@ -362,7 +410,10 @@ mod tests {
             guest: Some(Guest::Linux),
             cpus: 4,
             mac_address: Some("06:e8:a3:b0:23:b4".parse().unwrap()),
+            network: Network::Isolated,
+            ports: vec!["8080:80".parse().unwrap(), "0.0.0.0:5353:53/udp".parse().unwrap()],
             machine: Some("pc-q35-7.2".into()),
+            display: Display::None,
             boot: Boot::Kernel {
                 kernel: "Kernel".into(),
                 initrd: Some("Initrd".into()),
@@ -390,7 +441,10 @@ mod tests {
         cpus = 4
         memory = "2GiB"
         mac_address = "06:e8:a3:b0:23:b4"
+        network = "isolated"
+        ports = ["8080:80", "0.0.0.0:5353:53/udp"]
         machine = "pc-q35-7.2"
+        display = "none"
         iso = "/x.iso"
 
         [boot]
@@ -441,11 +495,14 @@ mod tests {
     #[test]
     fn a_mistake_is_named_with_its_place() {
         let at = |text: &str| Spec::read(text).unwrap_err().to_string();
-        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `architecture`, `cpus`, `memory`, `mac_address`, `machine`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `folders`, `login`, `origin`");
+        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `architecture`, `cpus`, `memory`, `mac_address`, `network`, `ports`, `machine`, `display`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `folders`, `login`, `origin`");
         insta::assert_snapshot!(at("schema = 1\ncpus = 0"), @"`cpus` is 0; it must be 1 to 256");
         insta::assert_snapshot!(at("schema = 2"), @"its schema is 2; this selfsame knows 1");
         insta::assert_snapshot!(at("schema = 1\nmemory = \"100\""), @"`memory` is 100; it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes");
         insta::assert_snapshot!(at("schema = 1\nmemory = \"x\""), @r#"line 2, column 10: "x" is no size: a whole number and KiB, MiB, GiB or TiB are, like 4GiB"#);
+        insta::assert_snapshot!(at("schema = 1\nports = [\"80\"]"), @r#"line 2, column 9: "80" leads no port into a guest: `[ADDRESS:]HOST:GUEST[/udp]` is, like 8080:80"#);
+        insta::assert_snapshot!(at("schema = 1\nports = [\"80:1\", \"80:2\"]"), @"`ports` cannot be so");
+        insta::assert_snapshot!(at("schema = 1\nnetwork = \"bridge\""), @"line 2, column 11: unknown variant `bridge`, expected one of `nat`, `isolated`, `none`");
         insta::assert_snapshot!(at("schema = ["), @"line 1, column 11: unclosed array, expected `]`");
     }
 }

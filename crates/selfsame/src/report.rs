@@ -8,10 +8,20 @@ use crate::output::Format;
 
 /// Writes the problem to `out`.
 pub(crate) fn write(out: &mut impl Write, report: &Report, format: Format) -> io::Result<()> {
+    write_as(out, report, format, report.exit().status())
+}
+
+/// The same for a command that ends with another status than the problem's own.
+pub(crate) fn write_as(out: &mut impl Write, report: &Report, format: Format, status: u8) -> io::Result<()> {
     match format {
-        Format::Json => {
+        Format::Json if status == report.exit().status() => {
             serde_json::to_writer(&mut *out, report)?;
             writeln!(out)
+        }
+        Format::Json => {
+            let mut object = serde_json::to_value(report)?;
+            object["exit_status"] = status.into();
+            writeln!(out, "{object}")
         }
         Format::Text => write_text(out, report),
     }

@@ -9,6 +9,7 @@ use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Blob, Identity, MacAddress};
 use selfsame_machine::layout::{AUXILIARY_STORAGE, CONSOLE_LOG, HARDWARE_MODEL, NVRAM};
+use selfsame_machine::network::{Connection, Forward, Network};
 use selfsame_machine::problem::{Hint, Problem, shell_word};
 use selfsame_machine::spec::{self, Disk, DiskFormat, Guest, Spec};
 
@@ -90,6 +91,8 @@ pub struct Parts<'a> {
     pub hardware_model: Option<&'a [u8]>,
     /// Its disks: those of `vm.toml`, or what lies in the folder under its usual name.
     pub disks: &'a [Disk],
+    /// How it is to be connected.
+    pub connection: &'a Connection,
 }
 
 /// What keeps a VM from being run by the framework, whatever the Mac.
@@ -138,6 +141,18 @@ pub enum PlanError {
         /// The first folder's tag.
         tag: String,
     },
+    /// A network that is no NAT.
+    #[error("the framework connects guests by NAT only, and this one is to have the network `{network}`")]
+    Network {
+        /// The network.
+        network: Network,
+    },
+    /// A port of the host, and the framework has no such thing.
+    #[error("no port of the host leads into a guest of the framework, and `{port}` is to")]
+    Port {
+        /// The first one.
+        port: Forward,
+    },
     /// A disk in a format that only QEMU reads.
     #[error("the disk `{}` is in QEMU's format qcow2, which the framework cannot read", file.display())]
     Format {
@@ -151,9 +166,12 @@ impl Problem for PlanError {
         match self {
             Self::NoIdentity => Code::IdentityInvalid,
             Self::WrongIdentity { .. } | Self::Missing { .. } | Self::Path { .. } => Code::BundleInvalid,
-            Self::Boot { .. } | Self::Foreign { .. } | Self::Folders { .. } | Self::Format { .. } => {
-                Code::BackendUnavailable
-            }
+            Self::Boot { .. }
+            | Self::Foreign { .. }
+            | Self::Folders { .. }
+            | Self::Format { .. }
+            | Self::Network { .. }
+            | Self::Port { .. } => Code::BackendUnavailable,
         }
     }
 
@@ -169,6 +187,12 @@ impl Problem for PlanError {
                 vec![Hint::run("make a raw image of it and name that one in vm.toml", convert)]
             }
             Self::Boot { .. } => vec![Hint::say("choose `firmware = \"uefi\"` in the [boot] of vm.toml")],
+            Self::Network { .. } => vec![Hint::say("choose `network = \"nat\"` in vm.toml, or leave it out")],
+            Self::Port { .. } => {
+                vec![Hint::say(
+                    "take the `ports` out of vm.toml: the guest has an address of its own, see `selfsame ip`",
+                )]
+            }
             Self::Path { .. } => vec![Hint::say("give the folder another name")],
             Self::Foreign { .. } => vec![Hint::say("run it by QEMU's emulation with `run --accel tcg`")],
             Self::Folders { .. } => {
@@ -185,7 +209,14 @@ impl Plan {
     /// # Errors
     /// When the framework could not run it on any Mac.
     pub fn of(parts: &Parts<'_>) -> Result<Self, PlanError> {
-        let Parts { folder, spec, identifier, disks, .. } = parts;
+        let Parts { folder, spec, identifier, disks, connection, .. } = parts;
+        match connection.network {
+            Network::Nat => {}
+            network @ (Network::Isolated | Network::None) => return Err(PlanError::Network { network }),
+        }
+        if let Some(port) = connection.ports.first() {
+            return Err(PlanError::Port { port: *port });
+        }
         // What is in `vm.toml` is text already.
         if folder.to_str().is_none() {
             return Err(PlanError::Path { path: folder.to_path_buf() });
@@ -286,6 +317,7 @@ mod tests {
         identifier: Blob,
         model: Option<Vec<u8>>,
         disks: Vec<Disk>,
+        connection: Connection,
     }
 
     impl Vm {
@@ -300,6 +332,7 @@ mod tests {
                 identifier: Blob::read(&identity.to_bytes()),
                 model: Some(HardwareModel::v2(2, [13, 0, 0]).raw),
                 disks: vec![disk],
+                connection: Connection { network: Network::Nat, ports: Vec::new() },
             }
         }
 
@@ -310,6 +343,7 @@ mod tests {
                 identifier: &self.identifier,
                 hardware_model: self.model.as_deref(),
                 disks: &self.disks,
+                connection: &self.connection,
             })
         }
     }
@@ -362,6 +396,7 @@ mod tests {
             identifier: &vm.identifier,
             hardware_model: None,
             disks: &vm.disks,
+            connection: &vm.connection,
         };
         assert_eq!(Plan::of(&parts), Err(PlanError::Path { path: folder.to_owned() }));
     }
@@ -384,6 +419,14 @@ mod tests {
             (error.code(), error),
             (Code::BackendUnavailable, PlanError::Folders { tag: "src".into() })
         );
+        let mut vm = Vm::new(linux());
+        vm.connection.ports.push("8080:80".parse().unwrap());
+        assert_eq!(
+            vm.plan().unwrap_err().to_string(),
+            "no port of the host leads into a guest of the framework, and `8080:80` is to"
+        );
+        vm.connection.network = Network::Isolated;
+        assert!(matches!(vm.plan(), Err(PlanError::Network { .. })));
         let vm = Vm::new(mac());
         std::fs::remove_file(vm.folder.path().join(AUXILIARY_STORAGE)).unwrap();
         assert!(matches!(vm.plan(), Err(PlanError::Missing { path }) if path.ends_with("AuxiliaryStorage")));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use selfsame_machine::network::Wish;
 use selfsame_machine::problem::{Hint, Problem, Report};
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::library::VmState;
 use crate::lock::{Subject, is_claimed, noted_holder};
 use crate::process::describe;
 use crate::quota::Quota;
+use crate::reach::ports;
 use crate::time::Time;
 
 /// What was found at a step.
@@ -73,6 +75,9 @@ pub fn walk(context: &Context, folder: &Path, now: Time) -> Result<Walk, Report>
     let runs = state.is_live();
     let mut walk = Walk { state: state.text().to_owned(), rows: Vec::new(), hints: Vec::new() };
     walk.supervisor(&bundle, &state);
+    if !runs {
+        walk.ports(context, &bundle);
+    }
     let mut row = |step, about, finding, text| walk.rows.push(Row { step, about, finding, text });
 
     let holders: Vec<String> =
@@ -182,6 +187,22 @@ impl Walk {
             ),
         };
         self.rows.push(Row { step: 0, about: "supervisor", finding, text });
+    }
+
+    /// A row only where `vm.toml` names a port.
+    fn ports(&mut self, context: &Context, bundle: &Bundle) {
+        let Ok(connection) = Wish::default().of(bundle.spec.network, &bundle.spec.ports) else { return };
+        if connection.ports.iter().all(|port| port.port == 0) {
+            return;
+        }
+        let (finding, text) = match ports::check(context, &context.named(&bundle.folder), &connection.ports) {
+            Ok(()) => (Finding::Free, "nobody has the ports that are to lead into it".to_owned()),
+            Err(error) => {
+                self.hints.extend(error.hints());
+                (Finding::Blocked, error.to_string())
+            }
+        };
+        self.rows.push(Row { step: 0, about: "ports", finding, text });
     }
 
     /// A row only where a limit is set.

@@ -12,10 +12,11 @@ use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
 use selfsame_machine::identity::{Identity, Kind, MacAddress};
 use selfsame_machine::name::VmName;
+use selfsame_machine::network::{Forward, Network};
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use selfsame_machine::seed::{Seed, UserData, VolumeError};
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::{Boot, Disk, DiskFormat, Folder, Guest, Login, Origin, SCHEMA, Spec};
+use selfsame_machine::spec::{Boot, Disk, DiskFormat, Display, Folder, Guest, Login, Origin, SCHEMA, Spec};
 
 use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK, SEED, SPEC};
 use crate::context::Context;
@@ -93,8 +94,14 @@ pub struct NewVm {
     pub cpus: u32,
     /// Memory.
     pub memory: Bytes,
+    /// The guest's screen.
+    pub display: Display,
     /// The network card's address.
     pub mac_address: MacAddress,
+    /// To whom that leads.
+    pub network: Network,
+    /// Ports of the host that lead into it.
+    pub ports: Vec<Forward>,
     /// How it boots.
     pub boot: NewBoot,
     /// Its disk.
@@ -351,6 +358,9 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         cpus: new.cpus,
         memory: new.memory,
         mac_address: Some(new.mac_address),
+        network: new.network,
+        ports: new.ports.clone(),
+        display: new.display,
         machine: None,
         protected: false,
         autostart: false,

@@ -13,6 +13,7 @@
 //! Tried with QEMU 7.2.22 and, on PCs, 10.0.2. What differs between the machines is one table, [`Hardware`].
 
 mod channels;
+mod display;
 mod drives;
 mod folders;
 mod line;
@@ -21,14 +22,15 @@ mod network;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use selfsame_machine::spec::Folder;
+use selfsame_machine::spec::{Display, Folder};
 use uuid::Uuid;
 
-pub use channels::{Descriptors, REPORT_PORT};
+pub use channels::{AGENT, AGENT_PORT, Descriptors, REPORT_PORT};
 pub use drives::{Disk, DiskFormat};
 pub use folders::Ownership;
 pub use line::PlanError;
-pub use network::{Forward, Transport};
+pub use network::{CARD, hostfwd};
+use selfsame_machine::network::{Forward, Network};
 
 use super::accelerator::Accelerator;
 use super::architecture::{Architecture, Hardware};
@@ -38,6 +40,10 @@ use line::{Line, plain, printable, raw, value};
 const MANUFACTURER: &str = "selfsame";
 /// What every guest sees as its machine's name.
 const PRODUCT: &str = "Virtual Machine";
+
+/// The version of what guests find in their machine beside what is chosen for each. A guest's state can be read only with
+/// the devices that it was written with, so it is raised with each device that is added, removed or moved.
+pub const DEVICES: u32 = 2;
 
 /// The system calls that QEMU gives up: old ones, gaining privileges, starting programs, changing priorities.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
@@ -73,10 +79,14 @@ pub struct Plan {
     pub folders: Vec<Folder>,
     /// What becomes of owners and modes in them.
     pub ownership: Ownership,
-    /// One network card for each MAC address, in canonical text, all in QEMU's user network.
+    /// To whom the network cards lead; all are in QEMU's user network.
+    pub network: Network,
+    /// One network card for each MAC address, in canonical text, where there is a network.
     pub mac_addresses: Vec<String>,
-    /// Ports of the host that lead to the first card.
+    /// Ports of the host that lead to the first card. None is 0: which one is free is found out later.
     pub forwards: Vec<Forward>,
+    /// The guest's screen.
+    pub display: Display,
     /// What QEMU inherits.
     pub descriptors: Descriptors,
     /// Whether the guest waits for `cont`.
@@ -138,6 +148,7 @@ impl Plan {
         self.network(&mut line);
         self.drives(&mut line)?;
         self.folders(&mut line);
+        self.display(&mut line);
         line.finish()
     }
 

@@ -3,6 +3,7 @@
 //! The process is either our child, or one that an earlier supervisor started and this one found. Only of a child does
 //! the kernel tell how it ended.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -13,11 +14,14 @@ use std::time::Duration;
 use rustix::process::Signal;
 use selfsame_machine::backend::Backend;
 use selfsame_machine::code::Code;
-use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Order, Shutdown};
-use selfsame_machine::problem::{Hint, Problem};
+use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Order, Shutdown, Way};
+use selfsame_machine::problem::{Hint, Problem, Report};
 
+use super::arguments::AGENT;
+use super::pictures::Pictures;
 use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
 use super::transfer::{Transfer, TransferError};
+use crate::agent::{Door, Heard, PowerDown};
 use crate::process::{ProcessHandle, ProcessId};
 
 /// How long QEMU may take to take a command: it reads its monitor even while the guest runs.
@@ -75,7 +79,12 @@ pub struct Qemu {
     asked_state: Option<Id>,
     /// A state that is written or read.
     transfer: Option<Transfer>,
+    pictures: Pictures,
     told_exit: bool,
+    /// The way to the guest's agent.
+    agent: Option<Door>,
+    /// The agent was told to power the guest down, and its answer is listened for.
+    power_down: Option<PowerDown>,
     /// What is told at the first look.
     first: Vec<BackendEvent>,
 }
@@ -105,8 +114,50 @@ impl Qemu {
             monitor: Some(monitor),
             asked_state: None,
             transfer: None,
+            pictures: Pictures::default(),
             told_exit: false,
+            agent: None,
+            power_down: None,
             first: Vec::new(),
+        }
+    }
+
+    /// Tells the way to the guest's agent.
+    pub fn reach_agent(&mut self, agent: Option<Door>) {
+        self.agent = agent;
+    }
+
+    /// Has the agent power the guest down. That it cannot be told is an event like its refusal: neither may wait.
+    fn tell_agent(&mut self) {
+        // Given up first: it holds the lock, and a guest that was reset has forgotten what it was told.
+        self.power_down = None;
+        match self.agent.as_ref().map(PowerDown::begin) {
+            Some(Ok(told)) => self.power_down = Some(told),
+            Some(Err(error)) => {
+                self.refused(&format!("its agent could not be told to power it down: {error}"))
+            }
+            None => self.first.push(BackendEvent::AgentRefused),
+        }
+    }
+
+    fn refused(&mut self, what: &str) {
+        let incident = Incident { kind: IncidentKind::Order, what: what.to_owned() };
+        self.first.extend([BackendEvent::Incident(incident), BackendEvent::AgentRefused]);
+    }
+
+    fn hear_agent(&mut self) -> Option<BackendEvent> {
+        match self.power_down.as_mut()?.hear() {
+            Heard::Nothing => None,
+            Heard::It => Some(BackendEvent::AgentHeard),
+            Heard::Refusal(refusal) => {
+                self.power_down = None;
+                self.refused(&format!("its agent refuses to power it down: {refusal}"));
+                None
+            }
+            Heard::Over => {
+                self.power_down = None;
+                None
+            }
         }
     }
 
@@ -162,6 +213,7 @@ impl Qemu {
             self.transfer = None;
             return Some(outcome);
         }
+        self.pictures.look(message);
         match message {
             Message::Event(event) => match event.read() {
                 QmpEvent::Stop => {
@@ -178,7 +230,13 @@ impl Qemu {
                     let what = format!("{operation} of {node} failed: {reason}{full}");
                     Some(BackendEvent::Incident(Incident { kind: IncidentKind::Disk, what }))
                 }
-                QmpEvent::Powerdown | QmpEvent::Migration(_) | QmpEvent::Other { .. } => None,
+                QmpEvent::PortChange { id, open } if id == AGENT => {
+                    Some(BackendEvent::Agent { listens: open })
+                }
+                QmpEvent::Powerdown
+                | QmpEvent::Migration(_)
+                | QmpEvent::PortChange { .. }
+                | QmpEvent::Other { .. } => None,
             },
             Message::Reply { id: Some(id), outcome: Ok(value) } if self.asked_state == Some(*id) => {
                 self.asked_state = None;
@@ -242,7 +300,11 @@ impl Backend for Qemu {
             Order::Start { .. } => return Ok(()),
             Order::Pause => Command::Stop,
             Order::Resume => Command::Cont,
-            Order::PowerDown => Command::SystemPowerdown,
+            Order::PowerDown(Way::Button) => Command::SystemPowerdown,
+            Order::PowerDown(Way::Agent) => {
+                self.tell_agent();
+                return Ok(());
+            }
             // A switch that cannot be reached is no reason to leave the machine on.
             Order::CutPower => return self.send(Command::Quit).map(drop).or_else(|_| self.kill()),
             Order::Kill => return self.kill(),
@@ -253,7 +315,10 @@ impl Backend for Qemu {
     }
 
     fn take_events(&mut self) -> Vec<BackendEvent> {
+        // Before the monitor: a guest that powers off has heard its agent before.
+        let heard = self.hear_agent();
         let mut events = std::mem::take(&mut self.first);
+        events.extend(heard);
         let mut lost = false;
         while let Some(monitor) = &mut self.monitor {
             let drained = monitor.drain();
@@ -262,6 +327,7 @@ impl Backend for Qemu {
             }
             if drained.end.is_some() {
                 self.monitor = None;
+                self.pictures.give_up();
                 lost = true;
             }
             if drained.messages.is_empty() {
@@ -281,9 +347,20 @@ impl Backend for Qemu {
         events
     }
 
-    /// The process, which is readable once it has ended, and its monitor.
+    /// The process, which is readable once it has ended, its monitor, and the agent's port while it is listened to.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        std::iter::once(self.handle.as_fd()).chain(self.monitor.as_ref().map(AsFd::as_fd)).collect()
+        let monitor = self.monitor.as_ref().map(AsFd::as_fd);
+        let agent = self.power_down.as_ref().map(AsFd::as_fd);
+        std::iter::once(self.handle.as_fd()).chain(monitor).chain(agent).collect()
+    }
+
+    fn picture(&mut self, into: &File) -> Result<Option<u64>, OrderError> {
+        let monitor = self.monitor.as_mut().ok_or(OrderError::NoMonitor)?;
+        self.pictures.begin(monitor, into, PATIENCE).map(Some).map_err(OrderError::Monitor)
+    }
+
+    fn take_pictures(&mut self) -> Vec<(u64, Result<(), Report>)> {
+        self.pictures.take()
     }
 }
 

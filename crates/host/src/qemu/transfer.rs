@@ -178,6 +178,7 @@ impl Transfer {
                 | QmpEvent::Reset { .. }
                 | QmpEvent::GuestPanicked { .. }
                 | QmpEvent::BlockIoError { .. }
+                | QmpEvent::PortChange { .. }
                 | QmpEvent::Other { .. } => None,
             },
             Message::Greeting(_) | Message::Reply { .. } | Message::Other(_) => None,

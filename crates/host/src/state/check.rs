@@ -140,13 +140,17 @@ fn changed(nanoseconds: i64) -> String {
 fn difference(saved: &Made, now: &Made) -> Option<(Difference, String, String)> {
     let memory = |bytes: u64| Bytes::new(bytes).to_string();
     let list = |disks: &[String]| if disks.is_empty() { "none".to_owned() } else { disks.join(", ") };
+    let version = |devices: u32| format!("version {devices}");
     let compared = [
         (Difference::Identity, saved.identity.clone(), now.identity.clone()),
         (Difference::Folder, saved.folder.clone(), now.folder.clone()),
         (Difference::Machine, saved.machine.clone(), now.machine.clone()),
+        (Difference::Devices, version(saved.devices), version(now.devices)),
         (Difference::MacAddress, saved.mac_address.clone(), now.mac_address.clone()),
+        (Difference::Network, saved.network.to_string(), now.network.to_string()),
         (Difference::Cpus, saved.cpus.to_string(), now.cpus.to_string()),
         (Difference::Memory, memory(saved.memory), memory(now.memory)),
+        (Difference::Display, saved.display.clone(), now.display.clone()),
         (Difference::Accelerator, saved.accelerator.clone(), now.accelerator.clone()),
         (Difference::Disks, list(&saved.disks), list(&now.disks)),
     ];

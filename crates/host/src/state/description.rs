@@ -5,8 +5,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use selfsame_machine::network::Network;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use selfsame_machine::spec::Display;
 
 use crate::qemu::version::Version;
 
@@ -29,6 +32,9 @@ pub struct Made {
     pub machine: String,
     /// The address of its network card: the guest keeps the one it had, so that is the one to be claimed for it.
     pub mac_address: String,
+    /// To whom that leads: a guest that reached nobody must not wake up with the world before it.
+    #[serde(default)]
+    pub network: Network,
     /// Processors.
     pub cpus: u32,
     /// Memory in bytes.
@@ -37,8 +43,25 @@ pub struct Made {
     pub accelerator: String,
     /// QEMU's version, where it is QEMU.
     pub qemu: Option<Version>,
+    /// The guest's screen. A state of an older selfsame, which gave guests none, does not say.
+    #[serde(default = "no_display")]
+    pub display: String,
     /// The files that hold what the guest has on its disks, as `vm.toml` names them.
     pub disks: Vec<String>,
+    /// Which devices of ours it finds, beside what is chosen for each VM. Not written down at first.
+    #[serde(default = "first_devices")]
+    pub devices: u32,
+}
+
+/// The devices of the first version, whose states do not name them.
+pub const FIRST_DEVICES: u32 = 1;
+
+const fn first_devices() -> u32 {
+    FIRST_DEVICES
+}
+
+fn no_display() -> String {
+    Display::None.text().to_owned()
 }
 
 /// A disk's file as it was when the guest was suspended.

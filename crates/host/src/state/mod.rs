@@ -23,7 +23,7 @@ mod tests;
 mod vault;
 
 pub use check::Saved;
-pub use description::{Made, host};
+pub use description::{FIRST_DEVICES, Made, host};
 pub use discard::{Discarded, discard};
 pub use problem::{Difference, StateError};
 pub use vault::Vault;

@@ -20,12 +20,18 @@ pub enum Difference {
     Host,
     /// The machine type.
     Machine,
+    /// The set of devices that this selfsame gives to each guest.
+    Devices,
     /// The address of the network card.
     MacAddress,
+    /// To whom the network card leads.
+    Network,
     /// The number of processors.
     Cpus,
     /// The size of the memory.
     Memory,
+    /// The screen.
+    Display,
     /// What runs the guest's instructions.
     Accelerator,
     /// QEMU, which is older now.
@@ -48,9 +54,12 @@ impl fmt::Display for Difference {
             Self::Folder => "folder",
             Self::Host => "computer",
             Self::Machine => "machine type",
+            Self::Devices => "set of devices",
             Self::MacAddress => "MAC address",
+            Self::Network => "network",
             Self::Cpus => "number of processors",
             Self::Memory => "memory",
+            Self::Display => "display",
             Self::Accelerator => "accelerator",
             Self::Version => "version of QEMU",
             Self::Disks => "disks",
@@ -155,11 +164,20 @@ fn remedy(name: &Named, what: &Difference, saved: &str) -> Hint {
         ),
         Difference::Host => Hint::say("run it on the computer on which it was suspended"),
         Difference::Machine => Hint::say(format!("write `machine = \"{saved}\"` into vm.toml again")),
+        Difference::Devices => {
+            Hint::say("let it go on with the selfsame that suspended it, and shut it down there")
+        }
         Difference::MacAddress => {
             Hint::run("give it that one again", format!("selfsame set --mac-address {saved} {}", name.word))
         }
+        Difference::Network => {
+            Hint::run("run it with that one", format!("selfsame run --net {saved} {}", name.word))
+        }
         Difference::Cpus => Hint::say(format!("write `cpus = {saved}` into vm.toml again")),
         Difference::Memory => Hint::say(format!("write `memory = \"{saved}\"` into vm.toml again")),
+        Difference::Display => {
+            Hint::run("give it that one again", format!("selfsame set --display {saved} {}", name.word))
+        }
         Difference::Accelerator => {
             Hint::run("run it with that one", format!("selfsame run --accel {saved} {}", name.word))
         }

@@ -22,6 +22,7 @@ use crate::files::FileError;
 use crate::gate::held_folder;
 use crate::lock::FolderLock;
 use crate::process::{self, ProcessHandle, ProcessId};
+use crate::qemu::arguments::AGENT;
 use crate::qemu::guest::Qemu;
 use crate::qemu::qmp::{Monitor, RunState};
 use crate::state::{consume, summary, tidy, unfinished};
@@ -64,6 +65,7 @@ impl Hold {
             return Err(not_ours(format!("its UUID is {uuid}, not {}", record.qemu_uuid)).into());
         }
         let state = monitor.run_state(GREETING).map_err(|error| not_ours(error.to_string()))?;
+        let agent = monitor.is_port_open(AGENT, GREETING).map_err(|error| not_ours(error.to_string()))?;
         self.settle_state(&record, &handle, &state, options, folder)?;
         let record =
             RunRecord { supervisor: ProcessId::own().unwrap_or(record.supervisor), qemu: Some(id), ..record };
@@ -72,7 +74,10 @@ impl Hold {
         super::chronicle::adopted(&self.context, &record, &name.name);
         let report = self.sockets.connect(&self.names.report()).ok().flatten();
         let report = report.filter(|stream| stream.set_nonblocking(true).is_ok());
+        // One that an older selfsame started has no such socket: its console is its log.
+        let console = self.sockets.connect(&self.names.console()).ok().flatten();
         let mut guest = Qemu::adopted(id, handle, monitor, &state);
+        guest.reach_agent(self.agent(&options.folder));
         let mut life = Life::adopted(state != RunState::Running);
         let here = self.folder.pinned();
         match unfinished(&here) {
@@ -88,11 +93,13 @@ impl Hold {
         if options.folders.iter().any(|folder| !record.folders.contains(folder)) {
             notes.push("it has the folders that it was started with, and not those of `--dir`".to_owned());
         }
+        life.agent = agent;
         Ok(Up {
             life: life.sharing_folders(!record.folders.is_empty()),
             guest: AnyBackend::Qemu(Box::new(guest)),
             report,
-            status: status(&record, true),
+            console,
+            status: status(&record, true, agent),
             record,
             notes,
             passage: None,
@@ -116,7 +123,7 @@ impl Hold {
         if *state == RunState::Running {
             return Ok(consume(&here).map_err(FileError::failed("remove the state in", &options.folder))?);
         }
-        let end = End { cause: Cause::Suspended, status: ExitStatus::Unknown };
+        let end = End::new(Cause::Suspended, ExitStatus::Unknown);
         let record = RunRecord { ended: Some((end.cause, end.to_string())), ..record.clone() };
         drop(record.write(&self.context.home.run(), self.names));
         drop(handle.signal(Signal::KILL));

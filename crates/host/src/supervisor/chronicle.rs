@@ -112,7 +112,9 @@ impl<'c> StoreChronicle<'c> {
         } else {
             Vec::new()
         };
-        let data = serde_json::json!({ "cause": end.cause.text(), "last_output": last_output });
+        let data = serde_json::json!({
+            "cause": end.cause.text(), "shutdown_by": end.by, "last_output": last_output,
+        });
         let entry = self.event("vm.ended", format!("{} ended: {explanation}", self.name), data);
         self.waiting.push(entry);
         self.write_waiting();
@@ -128,7 +130,7 @@ impl<'c> StoreChronicle<'c> {
             self.record.ended = Some((end.cause, explanation.clone()));
             drop(self.record.write(run, names));
         }
-        Ended { cause: end.cause, explanation, last_output }
+        Ended { cause: end.cause, shutdown_by: end.by, explanation, last_output }
     }
 }
 
@@ -279,7 +281,7 @@ pub(super) fn close_unwatched(
     run: &Path,
     names: RunNames,
 ) -> Result<(), Report> {
-    let unwatched = End { cause: Cause::Unwatched, status: selfsame_machine::lifecycle::ExitStatus::Unknown };
+    let unwatched = End::new(Cause::Unwatched, selfsame_machine::lifecycle::ExitStatus::Unknown);
     let (cause, explanation) =
         record.ended.clone().unwrap_or_else(|| (Cause::Unwatched, unwatched.to_string()));
     store.runs().end(RunId(record.run), Time::now(), cause.text(), Some(&explanation))?;

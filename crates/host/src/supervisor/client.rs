@@ -17,6 +17,9 @@ use crate::socket::SocketFolder;
 /// How long a supervisor may take to answer: it never waits for anything itself.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// No picture of a guest's screen is larger: 4 bytes for each point of 4096 by 4096, and PNG packs them.
+pub(super) const PICTURE_LIMIT: u64 = 64 << 20;
+
 /// Why a supervisor could not be talked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -47,6 +50,9 @@ pub enum ClientError {
     /// What it took up came to nothing.
     #[error("{}", .0.message)]
     Failed(Report),
+    /// The VM ended before what was waited for came.
+    #[error("the VM ended meanwhile: {}", .0.explanation)]
+    Ended(Ended),
     /// It refused the call.
     #[error("the supervisor refused: {}", .0.message)]
     Refused(Report),
@@ -56,6 +62,7 @@ impl Problem for ClientError {
     fn code(&self) -> Code {
         match self {
             Self::Unresponsive { .. } | Self::Nonsense => Code::SupervisorUnresponsive,
+            Self::Ended(_) => Code::RequestDenied,
             Self::Protocol { .. } => Code::SupervisorProtocol,
             Self::Failed(report) | Self::Refused(report) => report.code,
         }
@@ -73,6 +80,7 @@ impl Problem for ClientError {
             Self::Protocol { pid, .. } => {
                 vec![Hint::run(format!("end it: {WITHOUT}"), format!("kill -KILL {pid}"))]
             }
+            Self::Ended(_) => Vec::new(),
             Self::Failed(report) | Self::Refused(report) => report.hints.clone(),
         }
     }
@@ -89,7 +97,9 @@ impl ClientError {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
                 )
             }
-            Self::Protocol { .. } | Self::Nonsense | Self::Failed(_) | Self::Refused(_) => false,
+            Self::Protocol { .. } | Self::Nonsense | Self::Ended(_) | Self::Failed(_) | Self::Refused(_) => {
+                false
+            }
         }
     }
 
@@ -98,7 +108,9 @@ impl ClientError {
     pub fn is_gone(&self) -> bool {
         match self {
             Self::Unresponsive { source, .. } => is_closed(source),
-            Self::Protocol { .. } | Self::Nonsense | Self::Failed(_) | Self::Refused(_) => false,
+            Self::Protocol { .. } | Self::Nonsense | Self::Ended(_) | Self::Failed(_) | Self::Refused(_) => {
+                false
+            }
         }
     }
 }
@@ -164,7 +176,28 @@ impl Client {
             Reply::Status(status) => Ok(*status),
             Reply::Refused(report) => Err(ClientError::Refused(report)),
             Reply::Failed(report) => Err(ClientError::Failed(report)),
-            Reply::Answer(_) | Reply::Ended(_) => Err(ClientError::Nonsense),
+            Reply::Answer(_) | Reply::Ended(_) | Reply::Attached | Reply::Picture { .. } => {
+                Err(ClientError::Nonsense)
+            }
+        }
+    }
+
+    /// Waits until an agent listens in the guest, at most `patience`; `Ok(None)` when the supervisor went without a word.
+    ///
+    /// # Errors
+    /// When none listens in time; [`ClientError::Ended`] when the VM ends first.
+    pub fn wait_agent(&mut self, patience: Option<Duration>) -> Result<Option<Status>, ClientError> {
+        self.send(Want::Agent)?;
+        let set = self.reader.get_ref().set_read_timeout(patience);
+        set.map_err(|source| ClientError::Unresponsive { pid: Some(self.pid), source })?;
+        match read_line(&mut self.reader) {
+            Ok(Reply::Status(status)) => Ok(Some(*status)),
+            Ok(Reply::Ended(ended)) => Err(ClientError::Ended(ended)),
+            Ok(Reply::Failed(report)) => Err(ClientError::Failed(report)),
+            Ok(Reply::Refused(report)) => Err(ClientError::Refused(report)),
+            Ok(Reply::Answer(_) | Reply::Attached | Reply::Picture { .. }) => Err(ClientError::Nonsense),
+            Err(error) if is_closed(&error) => Ok(None),
+            Err(source) => Err(ClientError::Unresponsive { pid: Some(self.pid), source }),
         }
     }
 
@@ -182,7 +215,7 @@ impl Client {
             }
             Reply::Failed(report) => Err(ClientError::Failed(report)),
             Reply::Refused(report) => Err(ClientError::Refused(report)),
-            Reply::Status(_) => Err(ClientError::Nonsense),
+            Reply::Status(_) | Reply::Attached | Reply::Picture { .. } => Err(ClientError::Nonsense),
         }
     }
 
@@ -210,10 +243,65 @@ impl Client {
             Ok(Reply::Ended(ended)) => Ok(Some(ended)),
             Ok(Reply::Failed(report)) => Err(ClientError::Failed(report)),
             Ok(Reply::Refused(report)) => Err(ClientError::Refused(report)),
-            Ok(Reply::Status(_) | Reply::Answer(_)) => Err(ClientError::Nonsense),
+            Ok(Reply::Status(_) | Reply::Answer(_) | Reply::Attached | Reply::Picture { .. }) => {
+                Err(ClientError::Nonsense)
+            }
             Err(error) if is_closed(&error) => Ok(None),
             Err(source) => Err(ClientError::Unresponsive { pid: Some(self.pid), source }),
         }
+    }
+
+    /// Becomes a connection to the guest's console, which begins with at most `tail` of the last bytes. Gives the stream,
+    /// and what has come over it already.
+    ///
+    /// # Errors
+    /// When the supervisor does not answer, or attaches nobody.
+    pub fn console(mut self, tail: u32, read_only: bool) -> Result<(UnixStream, Vec<u8>), ClientError> {
+        match self.call(Want::Console { tail, read_only })? {
+            Reply::Attached => {}
+            Reply::Refused(report) | Reply::Failed(report) => return Err(ClientError::Refused(report)),
+            Reply::Status(_) | Reply::Answer(_) | Reply::Ended(_) | Reply::Picture { .. } => {
+                return Err(ClientError::Nonsense);
+            }
+        }
+        let first = self.reader.buffer().to_vec();
+        let stream = self.reader.into_inner();
+        let unlimited = stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None));
+        unlimited.map_err(|source| ClientError::Unresponsive { pid: Some(self.pid), source })?;
+        Ok((stream, first))
+    }
+
+    /// Asks for a picture of the guest's screen, in PNG, and waits for it at most `patience` at a time.
+    ///
+    /// # Errors
+    /// When the supervisor does not answer, or there is no picture.
+    pub fn screenshot(&mut self, patience: Duration) -> Result<Vec<u8>, ClientError> {
+        let pid = Some(self.pid);
+        let unresponsive = |source| ClientError::Unresponsive { pid, source };
+        self.reader.get_ref().set_read_timeout(Some(patience)).map_err(unresponsive)?;
+        match self.call(Want::Screenshot)? {
+            Reply::Picture { size } if size <= PICTURE_LIMIT => {
+                let mut picture = Vec::new();
+                (&mut self.reader).take(size).read_to_end(&mut picture).map_err(unresponsive)?;
+                if picture.len() as u64 == size {
+                    Ok(picture)
+                } else {
+                    Err(unresponsive(io::ErrorKind::UnexpectedEof.into()))
+                }
+            }
+            Reply::Refused(report) | Reply::Failed(report) => Err(ClientError::Refused(report)),
+            Reply::Picture { .. }
+            | Reply::Attached
+            | Reply::Status(_)
+            | Reply::Answer(_)
+            | Reply::Ended(_) => Err(ClientError::Nonsense),
+        }
+    }
+
+    /// What becomes readable when something is told.
+    #[must_use]
+    pub fn as_stream(&self) -> &UnixStream {
+        self.reader.get_ref()
     }
 
     fn send(&mut self, want: Want) -> Result<(), ClientError> {

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Folder;
 
@@ -14,9 +15,10 @@ use super::client::read_line;
 use super::problem::SupervisorError;
 use super::protocol::{Outcome, Status};
 use super::tether::Tether;
-use crate::bundle::LOGS;
+use crate::bundle::{LOGS, SUPERVISOR_LOG};
 use crate::context::{Context, LOCK_DIRECTORY};
 use crate::lock::PlaceSource;
+use crate::log;
 use crate::qemu::accelerator;
 
 /// What a supervisor is started for.
@@ -42,6 +44,8 @@ pub struct Options {
     pub accelerator: Option<accelerator::Request>,
     /// Folders of the host for this run alone, resolved.
     pub folders: Vec<Folder>,
+    /// How the guest is to be connected, as far as not `vm.toml` says so.
+    pub wish: Wish,
     /// What the start may pass over.
     pub overrides: crate::gate::Overrides,
     /// Whether the guest ends with the command that starts it.
@@ -110,10 +114,8 @@ fn title(name: &str) -> OsString {
 
 /// Where a supervisor's last words go, should it have any. A VM whose folder cannot be written has no such place.
 fn log(folder: &Path) -> Stdio {
-    let logs = folder.join(LOGS);
-    drop(std::fs::create_dir(&logs));
-    let open = File::options().append(true).create(true).open(logs.join("supervisor.log"));
-    open.map_or_else(|_| Stdio::null(), Stdio::from)
+    drop(std::fs::create_dir(folder.join(LOGS)));
+    log::append(&folder.join(SUPERVISOR_LOG)).map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
 /// The last `count` lines that a log got since it was `from` bytes long, made printable.

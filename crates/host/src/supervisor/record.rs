@@ -11,9 +11,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use selfsame_machine::lifecycle::Cause;
+use selfsame_machine::network::Wish;
 use selfsame_machine::spec::Folder;
 use serde::{Deserialize, Serialize};
 
+use super::protocol::Link;
 use crate::files::read_bounded;
 use crate::lock::FolderKey;
 use crate::process::ProcessId;
@@ -43,6 +45,24 @@ impl RunNames {
     #[must_use]
     pub fn report(self) -> String {
         format!("{}.report", self.0)
+    }
+
+    /// The port of the guest's agent.
+    #[must_use]
+    pub fn agent(self) -> String {
+        format!("{}.agent", self.0)
+    }
+
+    /// The lock of whoever talks to the agent.
+    #[must_use]
+    pub fn agent_lock(self) -> String {
+        format!("{}.agent.lock", self.0)
+    }
+
+    /// The guest's serial console, where QEMU listens.
+    #[must_use]
+    pub fn console(self) -> String {
+        format!("{}.console", self.0)
     }
 
     /// The record.
@@ -91,6 +111,12 @@ pub struct RunRecord {
     /// Whether the VM is deleted when this run has ended.
     #[serde(default)]
     pub ephemeral: bool,
+    /// How the guest is connected; `None` when an older selfsame started it.
+    #[serde(default)]
+    pub link: Option<Link>,
+    /// What the start said of that: it holds for this run.
+    #[serde(default)]
+    pub wish: Wish,
     /// How it ended, where the store could not be told.
     pub ended: Option<(Cause, String)>,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use selfsame_machine::lifecycle::Life;
+use selfsame_machine::network::Network;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Change;
 
@@ -18,6 +19,7 @@ use crate::folders;
 use crate::gate::{self, Passage};
 use crate::lock::{FolderLock, PlaceSource};
 use crate::process::{ProcessId, boot_id};
+use crate::reach::ports;
 use crate::state::{Made, Saved, consume};
 use crate::store::{GoodStart, NewEvent, NewRun, Store};
 use crate::time::Time;
@@ -45,13 +47,16 @@ impl Hold {
         // What this run is made of; the description on the disk stays.
         bundle.spec.folders = folders::of_run(&self.context.home, &bundle.spec.folders, &options.folders)?;
         Engine::expect(&self.context, &bundle)?;
+        let connection = options.wish.of(bundle.spec.network, &bundle.spec.ports)?;
+        ports::check(&self.context, &self.context.named(&bundle.folder), &connection.ports)?;
         let store = self.context.store()?;
         self.heal(&store)?;
         let mut passage =
             gate::pass(&self.context, &self.place, &store, &bundle, folder, &options.overrides, now)?;
-        let engine = Engine::prepare(&self.context, &bundle, options, &mut passage)?;
+        let network = connection.network;
+        let engine = Engine::prepare(&self.context, &bundle, options, connection, &mut passage)?;
         let words = engine.words();
-        let made = made(&bundle, &words);
+        let made = made(&bundle, &words, network);
         let saved = Saved::read(&bundle.folder, &self.context.named(&bundle.folder))?;
         if let Some(saved) = &saved {
             saved.check_folders(&bundle.spec.folders)?;
@@ -85,10 +90,12 @@ impl Hold {
             folders: bundle.spec.folders.clone(),
             folders_of_run: options.folders.clone(),
             made: Some(made),
+            link: None,
+            wish: options.wish.clone(),
             ephemeral: bundle.spec.ephemeral,
             ended: None,
         };
-        let Started { mut guest, report, record, mut is_paused } =
+        let Started { mut guest, report, console, record, mut is_paused } =
             match engine.launch(self, &bundle, &passage, record, paused, saved.as_ref()) {
                 Ok(started) => started,
                 Err(report) => {
@@ -101,7 +108,7 @@ impl Hold {
             is_paused = !self.go_on(&mut guest, &mut passage);
         }
         self.write_down(&bundle, &record, &mut passage, options, saved.as_ref());
-        let status = status(&record, false);
+        let status = status(&record, false, false);
         let mut notes = passage.notes.clone();
         if self.place.source() == PlaceSource::Environment {
             notes.push(format!(
@@ -110,7 +117,7 @@ impl Hold {
             ));
         }
         let life = Life::adopted(is_paused).sharing_folders(!record.folders.is_empty());
-        Ok(Up { life, guest, report, status, record, notes, passage: Some(passage) })
+        Ok(Up { life, guest, report, console, status, record, notes, passage: Some(passage) })
     }
 
     /// What people should know of a state that the VM goes on from.
@@ -186,6 +193,7 @@ impl Hold {
                     "accelerator": record.accelerator,
                     "machine": record.machine,
                     "despite": options.overrides.despite.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+                    "network": record.link,
                     "accepted_identity": options.overrides.accept_identity,
                     "folders": record.folders,
                     "notes": passage.notes,
@@ -209,18 +217,21 @@ impl Hold {
 }
 
 /// What a saved state of the guest would be made with.
-fn made(bundle: &Bundle, words: &Words) -> Made {
+fn made(bundle: &Bundle, words: &Words, network: Network) -> Made {
     Made {
         identity: bundle.identity.canonical(),
         folder: bundle.key.to_string(),
         host: crate::state::host(),
         machine: words.machine.clone(),
         mac_address: bundle.mac_address().to_string(),
+        network,
         cpus: bundle.spec.cpus,
         memory: bundle.spec.memory.count(),
+        display: words.display.text().to_owned(),
         accelerator: words.accelerator.clone(),
         qemu: words.version,
         disks: bundle.remembered_files(),
+        devices: words.devices,
     }
 }
 
@@ -234,7 +245,7 @@ fn keep_machine(bundle: &Bundle, machine: &str) -> Result<(), Report> {
 }
 
 /// The state as a record tells it.
-pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
+pub(super) fn status(record: &RunRecord, adopted: bool, agent: bool) -> Status {
     Status {
         phase: String::new(),
         supervisor_pid: std::process::id(),
@@ -246,5 +257,7 @@ pub(super) fn status(record: &RunRecord, adopted: bool) -> Status {
         machine: record.machine.clone(),
         folders: record.folders.clone(),
         started: record.started.clone(),
+        network: record.link.clone(),
+        agent,
     }
 }

@@ -92,6 +92,18 @@ impl Cause {
     }
 }
 
+/// What brought a guest down that was asked to power off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShutdownBy {
+    /// Its agent was told, and heard it.
+    Agent,
+    /// Its power button was pressed.
+    Button,
+    /// Its power was cut.
+    Force,
+}
+
 /// The whole story of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
@@ -99,6 +111,16 @@ pub struct End {
     pub cause: Cause,
     /// How the process went.
     pub status: ExitStatus,
+    /// What brought it down, where it was asked to power off.
+    pub by: Option<ShutdownBy>,
+}
+
+impl End {
+    /// An end that no stop led to.
+    #[must_use]
+    pub const fn new(cause: Cause, status: ExitStatus) -> Self {
+        Self { cause, status, by: None }
+    }
 }
 
 /// A clause about the VM, such as `its power was cut …`.
@@ -106,9 +128,13 @@ impl fmt::Display for End {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self.cause {
             Cause::Guest => "the guest powered off by itself",
-            Cause::Requested => "the guest powered off as asked",
+            Cause::Requested => match self.by {
+                Some(ShutdownBy::Agent) => "the guest powered off as asked, through its agent",
+                Some(ShutdownBy::Button) => "the guest powered off as asked, by its power button",
+                Some(ShutdownBy::Force) | None => "the guest powered off as asked",
+            },
             Cause::Forced => {
-                "the guest did not power off in time and its power was cut: unwritten data may be lost"
+                "forced: unwritten data may be lost; the guest did not power off in time and its power was cut"
             }
             Cause::Killed => "it was killed as asked: unwritten data may be lost",
             Cause::Suspended => "it was suspended as asked, and goes on at its next start",

@@ -16,7 +16,8 @@
 //! - **Running**, **Paused**: the guest's processors run, or stand still with its memory kept.
 //! - **Suspending**: from Running or Paused. The guest stands still, or was told to, and its state is written out. It comes
 //!   to Ending with the cause `suspended`, or back to where it was when it could not be written.
-//! - **Stopping**: the guest was asked to power down and is asked again until it answers or its time is up.
+//! - **Stopping**: the guest was asked to power down, through its agent first where one listens, and its power button is
+//!   pressed again and again until it is off or its time is up. An agent that hangs costs one [`NUDGE`], no more.
 //! - **Detached**: the back end's process lives and can be killed, but no longer told anything.
 //! - **Ending**: the end is decided; the process has a few seconds to be gone before it is killed.
 //! - **Ended**: the process is gone, and why is known as well as it ever will be.
@@ -29,7 +30,7 @@
 mod end;
 mod step;
 
-pub use end::{Cause, End, ExitStatus, Shutdown};
+pub use end::{Cause, End, ExitStatus, Shutdown, ShutdownBy};
 pub use step::step;
 
 use std::path::PathBuf;
@@ -193,6 +194,15 @@ pub enum BackendEvent {
     Panicked,
     /// Something happened that people should know of.
     Incident(Incident),
+    /// An agent in the guest began to listen, or ceased to. A guest may tell so as often as it likes.
+    Agent {
+        /// Whether one listens now.
+        listens: bool,
+    },
+    /// The agent has heard that its guest is to power down. Whether it does, only the guest's end tells.
+    AgentHeard,
+    /// The agent could not be told to power its guest down, or refuses.
+    AgentRefused,
     /// The state of the guest was saved whole; it stands still.
     Saved,
     /// The state was not saved, and no half of it is left; the guest stands still as before.
@@ -214,6 +224,15 @@ pub enum Event {
     Backend(BackendEvent),
     /// The time that an effect asked to be woken at has come.
     Tick,
+}
+
+/// A way to ask a guest to power down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By its agent, which does what the guest's own `shutdown` does.
+    Agent,
+    /// By its power button, which a guest may overhear or be set not to mind.
+    Button,
 }
 
 /// What the back end is told.
@@ -238,8 +257,8 @@ pub enum Order {
     Pause,
     /// Go on.
     Resume,
-    /// Press the power button.
-    PowerDown,
+    /// Ask the guest to power down.
+    PowerDown(Way),
     /// Switch off.
     CutPower,
     /// End the process by force.
@@ -283,6 +302,19 @@ pub enum Pausing {
     GoOn,
 }
 
+/// How a guest was asked to power down, as far as it tells what brings it down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It was not.
+    No,
+    /// Its agent was told, and nobody knows yet whether it heard.
+    Agent,
+    /// Its agent heard: what is pressed afterwards finds a guest that goes down already.
+    AgentHeard,
+    /// Its power button was pressed.
+    Button,
+}
+
 /// A VM as the driver knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
@@ -290,8 +322,10 @@ pub struct Life {
     pub phase: Phase,
     /// What the back end said about a coming end.
     pub shutdown: Option<Shutdown>,
-    /// Whether somebody asked for a stop.
-    pub asked_to_stop: bool,
+    /// Whether somebody asked for a stop, and how the guest was asked.
+    pub asked: Asked,
+    /// Whether an agent listens in the guest.
+    pub agent: bool,
     /// A pause that was ordered and is not told yet.
     pub pausing: Option<Pausing>,
     /// Whether the guest uses folders of the host. What it has open there is on the host, and in no saved state.
@@ -324,7 +358,7 @@ impl Life {
     }
 
     const fn at(phase: Phase) -> Self {
-        Self { phase, shutdown: None, asked_to_stop: false, pausing: None, shares_folders: false }
+        Self { phase, shutdown: None, asked: Asked::No, agent: false, pausing: None, shares_folders: false }
     }
 }
 

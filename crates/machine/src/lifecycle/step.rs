@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Life, MEMORY, Moment, NUDGE, Order,
-    Pausing, Phase, Request, Shutdown, Step,
+    Answer, Asked, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Life, MEMORY, Moment, NUDGE,
+    Order, Pausing, Phase, Request, Shutdown, ShutdownBy, Step, Way,
 };
 
 /// Moves a VM on by one event at the moment `now`.
@@ -48,12 +48,26 @@ impl Draft {
         self.effects.push(Effect::WakeAt(kill_at));
     }
 
-    fn power_down(&mut self, force_at: Moment) {
-        self.life.asked_to_stop = true;
-        self.order(Order::PowerDown);
+    /// Asks the guest by one way, and remembers what that means for the story of its end.
+    fn ask(&mut self, way: Way) {
+        self.life.asked = match (way, self.life.asked) {
+            (Way::Agent, Asked::No) => Asked::Agent,
+            (Way::Agent, asked @ (Asked::Agent | Asked::AgentHeard | Asked::Button)) => asked,
+            (Way::Button, Asked::AgentHeard) => Asked::AgentHeard,
+            (Way::Button, Asked::No | Asked::Agent | Asked::Button) => Asked::Button,
+        };
+        self.order(Order::PowerDown(way));
+    }
+
+    fn power_down(&mut self, way: Way, force_at: Moment) {
+        self.ask(way);
         let nudge_at = self.now.saturating_add(NUDGE);
         self.life.phase = Phase::Stopping { nudge_at, force_at };
         self.effects.push(Effect::WakeAt(nudge_at.min(force_at)));
+    }
+
+    const fn first_way(&self) -> Way {
+        if self.life.agent { Way::Agent } else { Way::Button }
     }
 
     fn request(&mut self, request: Request) -> Answer {
@@ -159,13 +173,13 @@ impl Draft {
             }
             Phase::Running => {
                 self.life.pausing = self.life.pausing.map(|_| Pausing::GoOn);
-                self.power_down(force_at);
+                self.power_down(self.first_way(), force_at);
                 Answer::Accepted
             }
             Phase::Paused => {
-                // A guest that stands still cannot answer its power button.
+                // A guest that stands still answers neither its agent's port nor its power button.
                 self.order(Order::Resume);
-                self.power_down(force_at);
+                self.power_down(self.first_way(), force_at);
                 Answer::Accepted
             }
             Phase::Stopping { nudge_at, force_at: before } => {
@@ -216,6 +230,9 @@ impl Draft {
             BackendEvent::Saved => self.saved(),
             BackendEvent::SaveFailed(_) => self.save_failed(),
             BackendEvent::Reset | BackendEvent::Incident(_) => {}
+            BackendEvent::Agent { listens } => self.agent(*listens),
+            BackendEvent::AgentHeard => self.agent_heard(),
+            BackendEvent::AgentRefused => self.agent_refused(),
             BackendEvent::ShutDown(shutdown) => self.shut_down(*shutdown),
             BackendEvent::Panicked => self.life.shutdown = Some(Shutdown::ByPanic),
             BackendEvent::InternalError => self.internal_error(),
@@ -246,7 +263,7 @@ impl Draft {
             | Phase::Detached
             | Phase::Ended(_) => return,
         };
-        self.life.phase = Phase::Ended(End { cause, status: ExitStatus::Unknown });
+        self.life.phase = Phase::Ended(End::new(cause, ExitStatus::Unknown));
         self.effects.push(Effect::Release);
     }
 
@@ -295,6 +312,31 @@ impl Draft {
         }
     }
 
+    fn agent(&mut self, listens: bool) {
+        let began = listens && !self.life.agent;
+        self.life.agent = listens;
+        // A guest that was still booting has overheard its button, and hears its agent as soon as there is one.
+        if began && matches!(self.life.phase, Phase::Stopping { .. }) {
+            self.ask(Way::Agent);
+        }
+    }
+
+    fn agent_heard(&mut self) {
+        if self.life.asked != Asked::No {
+            self.life.asked = Asked::AgentHeard;
+        }
+    }
+
+    /// Nothing came of the agent: the button need not wait for its turn.
+    fn agent_refused(&mut self) {
+        if self.life.asked != Asked::No {
+            self.life.asked = Asked::Button;
+        }
+        if matches!(self.life.phase, Phase::Stopping { .. }) {
+            self.ask(Way::Button);
+        }
+    }
+
     fn shut_down(&mut self, shutdown: Shutdown) {
         // A panic is told before the shutdown that follows from it, and is the better explanation.
         let shutdown = match self.life.shutdown {
@@ -339,14 +381,35 @@ impl Draft {
             | Phase::Stopping { .. }
             | Phase::Detached => self.cause(status),
         };
-        self.life.phase = Phase::Ended(End { cause, status });
+        self.life.phase = Phase::Ended(End { cause, status, by: self.by(cause) });
         self.effects.push(Effect::Release);
+    }
+
+    /// What brought the guest down, where it was asked to power off.
+    const fn by(&self, cause: Cause) -> Option<ShutdownBy> {
+        match cause {
+            Cause::Requested => match self.life.asked {
+                Asked::Agent | Asked::AgentHeard => Some(ShutdownBy::Agent),
+                Asked::Button => Some(ShutdownBy::Button),
+                Asked::No => None,
+            },
+            Cause::Forced => Some(ShutdownBy::Force),
+            Cause::Guest
+            | Cause::Killed
+            | Cause::Suspended
+            | Cause::Panic
+            | Cause::InternalError
+            | Cause::Signal
+            | Cause::Crashed
+            | Cause::StartFailed
+            | Cause::Unwatched => None,
+        }
     }
 
     /// Why a guest ended that nobody killed.
     fn cause(&self, status: ExitStatus) -> Cause {
         match self.life.shutdown {
-            Some(Shutdown::ByGuest) if self.life.asked_to_stop => Cause::Requested,
+            Some(Shutdown::ByGuest) if self.life.asked != Asked::No => Cause::Requested,
             Some(Shutdown::ByGuest) => Cause::Guest,
             Some(Shutdown::ByPanic) => Cause::Panic,
             Some(Shutdown::BySignal) => Cause::Signal,
@@ -365,7 +428,9 @@ impl Draft {
                 self.order(Order::CutPower);
                 self.expect_end(Cause::Forced);
             }
-            Phase::Stopping { nudge_at, force_at } if self.now >= nudge_at => self.power_down(force_at),
+            Phase::Stopping { nudge_at, force_at } if self.now >= nudge_at => {
+                self.power_down(Way::Button, force_at);
+            }
             Phase::Stopping { nudge_at, force_at } => {
                 self.effects.push(Effect::WakeAt(nudge_at.min(force_at)))
             }

@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::{Folder, Spec, SpecError};
+use super::{Display, Folder, Spec, SpecError};
 use crate::identity::MacAddress;
+use crate::network::{Forward, Network};
 use crate::size::Bytes;
 
 /// What is to be another value; `None` stays as it is.
@@ -20,8 +21,14 @@ pub struct Change {
     pub memory: Option<Bytes>,
     /// The network card's address; the inner `None` takes it away, so that one follows from the identity.
     pub mac_address: Option<Option<MacAddress>>,
+    /// To whom the network card leads.
+    pub network: Option<Network>,
+    /// All ports of the host that lead into it.
+    pub ports: Option<Vec<Forward>>,
     /// The versioned machine type.
     pub machine: Option<String>,
+    /// The guest's screen.
+    pub display: Option<Display>,
     /// Whether the VM is kept from being deleted.
     pub protected: Option<bool>,
     /// The folders of the host that the guest can mount, all of them.
@@ -55,7 +62,10 @@ impl Change {
         changed.cpus = self.cpus.unwrap_or(spec.cpus);
         changed.memory = self.memory.unwrap_or(spec.memory);
         changed.mac_address = self.mac_address.unwrap_or(spec.mac_address);
+        changed.network = self.network.unwrap_or(spec.network);
+        changed.ports = self.ports.clone().unwrap_or(changed.ports);
         changed.machine = self.machine.clone().or(changed.machine);
+        changed.display = self.display.unwrap_or(spec.display);
         changed.protected = self.protected.unwrap_or(spec.protected);
         changed.folders = self.folders.clone().unwrap_or(changed.folders);
         changed.autostart = self.autostart.unwrap_or(spec.autostart);
@@ -81,7 +91,26 @@ impl Change {
                 meant.mac_address != before.mac_address,
                 meant.mac_address.map(|mac| quoted(&mac.to_string())),
             ),
+            differing(
+                "network",
+                meant.network != before.network,
+                (meant.network != Network::default()).then(|| quoted(meant.network.text())),
+            ),
+            differing(
+                "ports",
+                meant.ports != before.ports,
+                (!meant.ports.is_empty()).then(|| {
+                    let texts: Vec<String> =
+                        meant.ports.iter().map(|port| quoted(&port.to_string())).collect();
+                    format!("[{}]", texts.join(", "))
+                }),
+            ),
             differing("machine", meant.machine != before.machine, meant.machine.as_deref().map(quoted)),
+            differing(
+                "display",
+                meant.display != before.display,
+                (meant.display != Display::default()).then(|| quoted(meant.display.text())),
+            ),
             differing(
                 "protected",
                 meant.protected != before.protected,
@@ -211,6 +240,29 @@ firmware = \"bios\"
         let lifted = Change { protected: Some(false), ..Change::default() };
         let text = lifted.edit("schema = 1\nprotected = true\ncpus = 3").unwrap().0;
         assert_eq!(text, "schema = 1\ncpus = 3");
+    }
+
+    #[test]
+    fn ports_are_exchanged_as_a_list_and_go_with_their_last() {
+        let ports = |texts: &[&str]| Change {
+            ports: Some(texts.iter().map(|text| text.parse().unwrap()).collect()),
+            network: Some(Network::Isolated),
+            ..Change::default()
+        };
+        let text = "schema = 1\nports = [\n  \"80:80\", # web\n] # mine\n";
+        let (changed, _) = ports(&["81:80", "1:2/udp"]).edit(text).unwrap();
+        assert_eq!(changed, "schema = 1\nnetwork = \"isolated\"\nports = [\"81:80\", \"1:2/udp\"] # mine\n");
+        let none = Change { network: Some(Network::Nat), ..ports(&[]) };
+        assert_eq!(none.edit(&changed).unwrap().0, "schema = 1\n# mine\n");
+        assert!(matches!(ports(&["80:1", "80:2"]).edit(text), Err(ChangeError::After(_))));
+    }
+
+    #[test]
+    fn a_screen_is_taken_away_and_given_back() {
+        let display = |display| Change { display: Some(display), ..Change::default() };
+        let without = display(Display::None).edit("schema = 1\n").unwrap().0;
+        assert_eq!(without, "schema = 1\ndisplay = \"none\"\n");
+        assert_eq!(display(Display::Vga).edit(&without).unwrap().0, "schema = 1\n");
     }
 
     #[test]

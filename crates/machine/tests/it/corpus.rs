@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../../fuzz/bodies/agent_reply.rs"]
+mod agent_reply;
 #[path = "../../../../fuzz/bodies/disk_image.rs"]
 mod disk_image;
 #[path = "../../../../fuzz/bodies/guest_report.rs"]
@@ -15,6 +17,8 @@ mod identity_argument;
 mod identity_blob;
 #[path = "../../../../fuzz/bodies/image_source.rs"]
 mod image_source;
+#[path = "../../../../fuzz/bodies/network.rs"]
+mod network;
 #[path = "../../../../fuzz/bodies/seed.rs"]
 mod seed;
 #[path = "../../../../fuzz/bodies/vm_name_and_size.rs"]
@@ -81,6 +85,16 @@ fn image_source_holds() {
 #[test]
 fn seed_holds() {
     replay("seed", seed::check);
+}
+
+#[test]
+fn network_holds() {
+    replay("network", network::check);
+}
+
+#[test]
+fn agent_reply_holds() {
+    replay("agent_reply", agent_reply::check);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{
     Answer, BackendEvent, Cause, Effect, End, Event, ExitStatus, GRACE, Incident, IncidentKind, Life, Moment,
-    Order, Phase, Request, Shutdown, step,
+    NUDGE, Order, Phase, Request, Shutdown, ShutdownBy, Way, step,
 };
 use selfsame_machine::problem::Report;
 
@@ -30,8 +30,8 @@ fn phases() -> Vec<Phase> {
         Phase::Ending { cause: Cause::Requested, kill_at: LATER },
         Phase::Ending { cause: Cause::Requested, kill_at: NOW },
         Phase::Ending { cause: Cause::Suspended, kill_at: LATER },
-        Phase::Ended(End { cause: Cause::Guest, status: ExitStatus::Code(0) }),
-        Phase::Ended(End { cause: Cause::Suspended, status: ExitStatus::Code(0) }),
+        Phase::Ended(End::new(Cause::Guest, ExitStatus::Code(0))),
+        Phase::Ended(End::new(Cause::Suspended, ExitStatus::Code(0))),
     ]
 }
 
@@ -59,6 +59,10 @@ fn events() -> Vec<Event> {
         BackendEvent::ShutDown(Shutdown::BySignal),
         BackendEvent::Panicked,
         BackendEvent::Incident(Incident { kind: IncidentKind::Disk, what: "full".into() }),
+        BackendEvent::Agent { listens: true },
+        BackendEvent::Agent { listens: false },
+        BackendEvent::AgentHeard,
+        BackendEvent::AgentRefused,
         BackendEvent::Saved,
         BackendEvent::SaveFailed(report()),
         BackendEvent::StartFailed(report()),
@@ -132,6 +136,84 @@ fn a_pause_under_way_stands_nobody_still_who_asked_for_something_else() {
     // A disk that fails stands a guest still that is being stopped, and it stays so.
     let stopping = asked(&life(Phase::Running), Request::Stop { timeout_ms: 30_000 }).life;
     assert_eq!(told(&stopping, BackendEvent::Paused).effects, []);
+}
+
+/// A life, and what happens to it one after the other.
+struct Story(Life, Vec<Order>);
+
+impl Story {
+    fn of(life: Life) -> Self {
+        Self(life, Vec::new())
+    }
+
+    fn then(mut self, event: Event, now: Moment) -> Self {
+        let next = step(&self.0, &event, now);
+        self.0 = next.life;
+        self.1.extend(next.effects.into_iter().filter_map(|effect| match effect {
+            Effect::Order(order) => Some(order),
+            Effect::WakeAt(_) | Effect::Release => None,
+        }));
+        self
+    }
+
+    fn told(self, event: BackendEvent) -> Self {
+        self.then(Event::Backend(event), NOW)
+    }
+
+    fn asked(self, request: Request) -> Self {
+        self.then(Event::Request(request), NOW)
+    }
+
+    /// Powers off, and says what brought it down and what was ordered on the way.
+    fn off(self) -> (Option<ShutdownBy>, Vec<Order>) {
+        let over = self
+            .told(BackendEvent::ShutDown(Shutdown::ByGuest))
+            .told(BackendEvent::Exited(ExitStatus::Code(0)));
+        let Phase::Ended(end) = over.0.phase else { panic!("{:?}", over.0) };
+        (end.by, over.1)
+    }
+}
+
+const STOP: Request = Request::Stop { timeout_ms: 60_000 };
+const AGENT: Order = Order::PowerDown(Way::Agent);
+const BUTTON: Order = Order::PowerDown(Way::Button);
+
+#[test]
+fn a_stop_goes_through_the_agent_first_and_its_end_says_which_way_it_went() {
+    let listening = || Life { agent: true, ..life(Phase::Running) };
+    let nudged = |story: Story| story.then(Event::Tick, NOW + NUDGE);
+    let stopped = |life: Life| Story::of(life).asked(STOP);
+    let (by_agent, by_button) = (Some(ShutdownBy::Agent), Some(ShutdownBy::Button));
+
+    assert_eq!(stopped(life(Phase::Running)).off(), (by_button, vec![BUTTON]), "nobody listens");
+    assert_eq!(stopped(listening()).off(), (by_agent, vec![AGENT]));
+    // It heard, and takes longer than a nudge to go down.
+    let heard = nudged(stopped(listening()).told(BackendEvent::AgentHeard));
+    assert_eq!(heard.off(), (by_agent, vec![AGENT, BUTTON]));
+    // It hangs: that costs a nudge. A late word of it still counts.
+    assert_eq!(nudged(stopped(listening())).off(), (by_button, vec![AGENT, BUTTON]));
+    let late = nudged(stopped(listening())).told(BackendEvent::AgentHeard);
+    assert_eq!(late.off(), (by_agent, vec![AGENT, BUTTON]));
+    // It refuses, or cannot be told: the button does not wait for its turn.
+    let refused = stopped(listening()).told(BackendEvent::AgentHeard).told(BackendEvent::AgentRefused);
+    assert_eq!(refused.off(), (by_button, vec![AGENT, BUTTON]));
+    // It was still booting. One that flips is told each time that it begins to listen.
+    let begins = BackendEvent::Agent { listens: true };
+    let booting = stopped(life(Phase::Running)).told(begins.clone()).told(begins.clone());
+    let again = booting.told(BackendEvent::Agent { listens: false }).told(begins);
+    assert_eq!(again.off(), (by_button, vec![BUTTON, AGENT, AGENT]));
+    // It stands still.
+    let paused = Life { agent: true, ..life(Phase::Paused) };
+    assert_eq!(stopped(paused).off(), (by_agent, vec![Order::Resume, AGENT]));
+    // Nobody asked, and an agent that says so all the same is not believed.
+    let by_itself = Story::of(listening()).told(BackendEvent::AgentHeard).told(BackendEvent::AgentRefused);
+    assert_eq!(by_itself.off(), (None, vec![]));
+    // It was in vain.
+    let forced =
+        stopped(listening()).then(Event::Tick, LATER).told(BackendEvent::Exited(ExitStatus::Code(0)));
+    let Phase::Ended(end) = forced.0.phase else { panic!("{:?}", forced.0) };
+    assert_eq!((end.cause, end.by), (Cause::Forced, Some(ShutdownBy::Force)));
+    assert!(end.to_string().starts_with("forced: unwritten data may be lost"), "{end}");
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

@@ -33,6 +33,8 @@ pub(super) fn run(arguments: &Arguments, mut command: Command) -> Outcome {
         Wanted::Vms(which) => vms(which, &words),
         Wanted::Identities => labels().into_iter().chain(vms(Which::All, &[])).collect(),
         Wanted::Images(whose) => images(whose),
+        // Files are what a shell completes best, so that is offered once something is typed that is no VM's beginning.
+        Wanted::Copied => copied(&words),
         Wanted::Nothing => Vec::new(),
     };
     // A line is a candidate: what holds a line end is none.
@@ -49,6 +51,8 @@ enum Wanted {
     Vms(Which),
     Identities,
     Images(Whose),
+    /// A file, or `NAME:` of a running VM and a file in it.
+    Copied,
     Nothing,
 }
 
@@ -137,6 +141,7 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
         ("image", _) => Wanted::Images(Whose::Official),
         ("kept", _) => Wanted::Images(Whose::Kept),
         ("identity" | "argument", "") => Wanted::Identities,
+        ("source" | "target", "") if command.get_name() == "cp" => Wanted::Copied,
         _ if argument.get_value_hint() == ValueHint::AnyPath || argument.get_id() == "sources" => {
             Wanted::Files
         }
@@ -146,7 +151,8 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
 
 fn which(command: &str) -> Which {
     match command {
-        "stop" | "kill" | "pause" | "resume" | "restart" => Which::Live,
+        "stop" | "kill" | "pause" | "resume" | "restart" | "ssh" | "ip" | "ssh-config" | "exec"
+        | "console" | "screenshot" => Which::Live,
         "run" | "start" => Which::Startable,
         "delete" | "rename" => Which::Stopped,
         _ => Which::All,
@@ -180,6 +186,14 @@ fn images(whose: Whose) -> Vec<String> {
         Whose::Official => official().iter().map(|official| official.name.to_owned()).collect(),
         Whose::Kept => kept().unwrap_or_default().into_iter().map(|here| here.file).collect(),
     }
+}
+
+/// `NAME:` of the running VMs that begin so; where there is none, files.
+fn copied(words: &[&OsStr]) -> Vec<String> {
+    let typed = words.last().map(|word| word.to_string_lossy()).unwrap_or_default();
+    let names = vms(Which::Live, &[]).into_iter().map(|name| format!("{name}:"));
+    let fitting: Vec<String> = names.filter(|name| name.starts_with(typed.as_ref())).collect();
+    if fitting.is_empty() { vec![":files".to_owned()] } else { fitting }
 }
 
 fn labels() -> Vec<String> {
@@ -223,6 +237,12 @@ mod tests {
             ("stop -t 5 web1 ", Wanted::Vms(Which::Live)),
             ("run ", Wanted::Vms(Which::Startable)),
             ("run -d web1 ", Wanted::Nothing),
+            ("exec --env A=b ", Wanted::Vms(Which::Live)),
+            ("exec web1 -- ", Wanted::Nothing),
+            ("exec web1 -- ls ", Wanted::Nothing),
+            ("console ", Wanted::Vms(Which::Live)),
+            ("screenshot -o ", Wanted::Files),
+            ("logs -f ", Wanted::Vms(Which::All)),
             ("rm ", Wanted::Vms(Which::Stopped)),
             ("--format json get ", Wanted::Vms(Which::All)),
             ("stop -- -odd", Wanted::Vms(Which::Live)),
@@ -240,6 +260,13 @@ mod tests {
             ("identity import ", Wanted::Files),
             ("set web1 --cpus ", Wanted::Nothing),
             ("rename web1 ", Wanted::Nothing),
+            ("ssh ", Wanted::Vms(Which::Live)),
+            ("ssh web1 -i ", Wanted::Files),
+            ("ssh web1 -- ", Wanted::Nothing),
+            ("ip ", Wanted::Vms(Which::Live)),
+            ("run -p 80:80 ", Wanted::Vms(Which::Startable)),
+            ("cp -r ", Wanted::Copied),
+            ("cp a ", Wanted::Copied),
         ] {
             assert_eq!(of(line), expected, "{line}");
         }

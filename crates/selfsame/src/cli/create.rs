@@ -17,10 +17,12 @@ use selfsame_machine::code::Exit;
 use selfsame_machine::identity::{Kind, MacAddress};
 use selfsame_machine::image::checksum::Checksum;
 use selfsame_machine::name::VmName;
+use selfsame_machine::network::{Forward, Wish};
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::Guest;
+use selfsame_machine::spec::{Display, Guest};
 
-use super::image::Display;
+use super::image::Meter;
+use super::net::Net;
 use super::{Global, Outcome, usage_problem};
 use crate::output::{Format, data, json, note};
 
@@ -96,12 +98,21 @@ pub(super) struct Arguments {
     /// Memory
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory: Bytes,
+    /// The guest's screen, of which `screenshot` makes pictures
+    #[arg(long, value_enum, default_value = "vga", value_name = "DISPLAY")]
+    display: Screen,
     /// `fresh`, or an identity: uuid:…, a label, a library id, a VM's name, a file, base64 text
     #[arg(long, value_name = "ARG", default_value = "fresh")]
     identity: OsString,
     /// The network card's address
     #[arg(long, value_name = "ADDRESS")]
     mac_address: Option<MacAddress>,
+    /// To whom the network card leads
+    #[arg(long, value_enum, default_value = "nat", value_name = "NETWORK")]
+    net: Net,
+    /// A port of the host that leads into the guest, [ADDRESS:]HOST:GUEST[/udp]; HOST may be 0, for any one that is free
+    #[arg(short = 'p', long = "port", value_name = "PORT")]
+    ports: Vec<Forward>,
     /// Make the VM's folder as PATH, not in the home; the VM is then named by that path
     #[arg(long, value_name = "PATH")]
     at: Option<PathBuf>,
@@ -129,6 +140,24 @@ impl Arch {
         match self {
             Self::X86_64 => Architecture::X86_64,
             Self::Aarch64 => Architecture::Aarch64,
+        }
+    }
+}
+
+/// A screen by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Screen {
+    /// A VGA card
+    Vga,
+    /// No screen
+    None,
+}
+
+impl Screen {
+    pub(super) const fn display(self) -> Display {
+        match self {
+            Self::Vga => Display::Vga,
+            Self::None => Display::None,
         }
     }
 }
@@ -164,18 +193,21 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
     let disk = match (arguments.disk, source, arguments.no_disk) {
         (Some(image), ..) => DiskSource::Image { image, size },
         (None, Some(source), _) => {
-            let mut display = Display::new(global);
+            let mut meter = Meter::new(global);
             let images = Images::of(&context.prepare()?);
             let checksum = arguments.sha256.as_ref();
             let image =
-                images.get(&source, architecture, checksum, false, &mut |progress| display.show(&progress));
-            display.end();
+                images.get(&source, architecture, checksum, false, &mut |progress| meter.show(&progress));
+            meter.end();
             let image = got.insert(image?).path.clone();
             DiskSource::Image { image, size }
         }
         (None, None, true) => DiskSource::None,
         (None, None, false) => DiskSource::Empty(size.unwrap_or(EMPTY_DISK)),
     };
+    // A VM without a card may come by one, but whoever names both now has not meant both.
+    let wish = Wish { network: Some(arguments.net.network()), ports: Some(arguments.ports.clone()) };
+    wish.of(arguments.net.network(), &[])?;
     let mac_address = match arguments.mac_address {
         Some(mac) => mac,
         None => fresh_mac()?,
@@ -193,7 +225,10 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         },
         cpus: arguments.cpus,
         memory: arguments.memory,
+        display: arguments.display.display(),
         mac_address,
+        network: arguments.net.network(),
+        ports: arguments.ports,
         boot,
         disk,
         folders: folders::asked(&context.home, &arguments.dir)?,

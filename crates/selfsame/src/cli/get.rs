@@ -63,11 +63,14 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "cpus": bundle.spec.cpus,
             "memory": bundle.spec.memory,
             "mac_address": bundle.mac_address(),
+            "network": bundle.spec.network,
+            "ports": super::net::texts(&bundle.spec.ports),
             "boot": bundle.spec.boot,
             "disks": bundle.disks(),
             "iso": bundle.spec.iso,
             "folders": bundle.spec.folders,
             "machine": bundle.spec.machine,
+            "display": bundle.spec.display,
             "protected": bundle.spec.protected,
             "origin": bundle.spec.origin,
             "status": status,
@@ -110,8 +113,13 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let folders = status.map_or(&bundle.spec.folders, |status| &status.folders);
     lines.extend(folders.iter().map(|folder| {
         let read_only = if folder.read_only { ", read-only" } else { "" };
-        ("folder", format!("{} ({}{read_only})", folder.path, folder.tag))
+        ("shared folder", format!("{} ({}{read_only})", folder.path, folder.tag))
     }));
+    if status.is_none() {
+        let ports = super::net::texts(&bundle.spec.ports);
+        let words = std::iter::once(bundle.spec.network.to_string()).chain(ports);
+        lines.push(("network", words.collect::<Vec<_>>().join(", ")));
+    }
     if bundle.spec.protected {
         lines.push(("protected", "from being deleted".to_owned()));
     }
@@ -120,6 +128,11 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         lines.push(("processes", format!("supervisor {}{pid}", status.supervisor_pid)));
         lines.push(("accelerator", format!("{} ({})", status.accelerator, status.accelerator_reason)));
         lines.push(("machine", status.machine.clone()));
+        if let Some(link) = &status.network {
+            lines.push(("network", super::net::told(link)));
+        }
+        let listens = if status.agent { "listens" } else { "does not listen" };
+        lines.push(("agent", listens.to_owned()));
         lines.push(("started", status.started.clone()));
     }
     if let Some(summary) = state.suspended() {

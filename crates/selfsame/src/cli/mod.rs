@@ -3,19 +3,27 @@
 //! A leaf command is one file: its arguments, whose doc comments are its help, and `run`. A command gives back how it
 //! ended as a [`Report`] or an [`Exit`]; only [`main`] turns that into an exit status.
 
+mod attend;
 mod autostart;
 mod complete;
 mod completion;
 mod config;
+mod console;
+mod cp;
 mod create;
 mod delete;
 mod doctor;
 mod events;
+mod exec;
 mod get;
+mod guest;
 mod identity;
 mod image;
+mod ip;
 mod list;
+mod logs;
 mod man;
+mod net;
 mod overview;
 mod protect;
 mod quota;
@@ -23,8 +31,11 @@ mod rename;
 mod request;
 mod restart;
 mod run;
+mod screenshot;
 mod set;
 mod setup;
+mod ssh;
+mod ssh_config;
 mod supervise;
 mod suspend;
 mod usage;
@@ -67,6 +78,10 @@ Everyday:
   pause       Let guests stand still, their memory kept
   resume      Let paused guests go on
   suspend     Put guests to sleep on the disk, to go on at their next start
+  exec        Run a command in a guest
+  console     Talk to a guest over its serial console
+  logs        Show what a guest wrote to its console, or what ran it had to say
+  screenshot  Make a picture of a guest's screen
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
   set         Change what a VM is made of
@@ -75,6 +90,12 @@ Everyday:
   delete      Delete VMs with their disks (also `rm`)
   why         Explain what stands in the way of a start
   events      Show what happened
+
+Into a guest:
+  ssh         Log in to a guest, or run a command in it
+  cp          Copy files into a guest or out of it
+  ip          Show where a guest is reached from here
+  ssh-config  Print a configuration with which ssh and its friends reach a guest
 
 Identity (also `mid`):
   identity    Make, keep, show, import and export machine identifiers
@@ -121,6 +142,10 @@ enum Command {
     Pause(request::PauseArguments),
     Resume(request::ResumeArguments),
     Suspend(suspend::Arguments),
+    Exec(exec::Arguments),
+    Console(console::Arguments),
+    Logs(logs::Arguments),
+    Screenshot(screenshot::Arguments),
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::Arguments),
     #[command(visible_alias = "inspect")]
@@ -130,6 +155,10 @@ enum Command {
     Protect(protect::Arguments),
     #[command(visible_alias = "rm")]
     Delete(delete::Arguments),
+    Ssh(ssh::Arguments),
+    Cp(cp::Arguments),
+    Ip(ip::Arguments),
+    SshConfig(ssh_config::Arguments),
     Why(why::Arguments),
     Events(events::Arguments),
     #[command(subcommand, visible_alias = "mid")]
@@ -163,23 +192,52 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return usage::tell(&error),
     };
     let format = arguments.global.format;
-    let outcome =
-        dispatch(arguments).and_then(|exit| if crate::output::is_lost() { Err(lost()) } else { Ok(exit) });
+    let outcome = dispatch(arguments)
+        .and_then(|status| if crate::output::is_lost() { Err(lost().into()) } else { Ok(status) });
     match outcome {
-        Ok(exit) => ExitCode::from(exit.status()),
-        Err(report) => {
+        Ok(status) => ExitCode::from(status),
+        Err(Failed { report, status }) => {
             // Nobody is left to tell when standard error is closed.
-            drop(crate::report::write(&mut std::io::stderr().lock(), &report, format));
-            ExitCode::from(report.exit().status())
+            drop(crate::report::write_as(&mut std::io::stderr().lock(), &report, format, status));
+            ExitCode::from(status)
         }
     }
 }
 
-fn dispatch(arguments: Arguments) -> Outcome {
+/// A problem with the exit status that it leads to.
+struct Failed {
+    report: Report,
+    status: u8,
+}
+
+impl Failed {
+    /// The failure of a command that was to end with a guest's own status.
+    fn beside(report: Report) -> Self {
+        Self { report, status: guest::NOT_THE_GUEST }
+    }
+}
+
+impl From<Report> for Failed {
+    fn from(report: Report) -> Self {
+        Self { status: report.exit().status(), report }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<u8, Failed> {
     let global = arguments.global;
     let context = || Context::from_environment();
-    let Some(command) = arguments.command else { return overview::run(&context()?) };
-    match command {
+    let Some(command) = arguments.command else { return Ok(overview::run(&context()?)?.status()) };
+    let outcome: Outcome = match command {
+        Command::Exec(arguments) => {
+            return context()
+                .and_then(|context| exec::run(&context, &global, arguments))
+                .map_err(Failed::beside);
+        }
+        Command::Ssh(arguments) => {
+            return context()
+                .and_then(|context| ssh::run(&context, &global, &arguments))
+                .map_err(Failed::beside);
+        }
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Complete(arguments) => complete::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
@@ -193,12 +251,18 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Pause(arguments) => request::pause(&context()?, &global, &arguments),
         Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),
         Command::Suspend(arguments) => suspend::run(&context()?, &global, &arguments),
+        Command::Console(arguments) => console::run(&context()?, &global, &arguments),
+        Command::Logs(arguments) => logs::run(&context()?, &global, &arguments),
+        Command::Screenshot(arguments) => screenshot::run(&context()?, &global, &arguments),
         Command::List(arguments) => list::run(&context()?, &global, &arguments),
         Command::Get(arguments) => get::run(&context()?, &global, &arguments),
         Command::Set(arguments) => set::run(&context()?, &global, &arguments),
         Command::Rename(arguments) => rename::run(&context()?, &global, &arguments),
         Command::Protect(arguments) => protect::run(&context()?, &global, &arguments),
         Command::Delete(arguments) => delete::run(&context()?, &global, &arguments),
+        Command::Cp(arguments) => cp::run(&context()?, &global, &arguments),
+        Command::Ip(arguments) => ip::run(&context()?, &global, &arguments),
+        Command::SshConfig(arguments) => ssh_config::run(&context()?, &global, &arguments),
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),
         Command::Identity(command) => identity::run(&context()?, &global, command),
@@ -209,7 +273,8 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Quota(command) => quota::run(&context()?, &global, command),
         Command::Config(arguments) => config::run(&context()?, &global, &arguments),
         Command::Version(arguments) => version::run(&context()?, &global, &arguments),
-    }
+    };
+    Ok(outcome?.status())
 }
 
 /// The failure of a command whose data could not be written.

@@ -282,7 +282,7 @@ fn nothing_runs(name: Named, folder: &Path, request: Request) -> Result<Told, Re
 }
 
 /// Connects to a VM's supervisor, and gives an orphan one first. `None` when nothing of the VM runs.
-fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Client>, Report> {
+pub(super) fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Client>, Report> {
     if let Some(client) = Client::connect(&context.home.run(), names, PATIENCE)? {
         return Ok(Some(client));
     }
@@ -297,6 +297,7 @@ fn reach(context: &Context, folder: &Path, names: RunNames) -> Result<Option<Cli
         mission: Mission::AdoptOnly,
         accelerator: None,
         folders: Vec::new(),
+        wish: selfsame_machine::network::Wish::default(),
         overrides: Overrides::default(),
         tethered: false,
     };

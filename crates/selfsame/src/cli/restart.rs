@@ -1,7 +1,5 @@
 //! `selfsame restart`.
 
-use std::path::PathBuf;
-
 use clap::ValueEnum as _;
 use selfsame_host::bundle::Bundle;
 use selfsame_host::context::Context;
@@ -10,9 +8,8 @@ use selfsame_host::store::EventFilter;
 use selfsame_host::supervisor::{Launched, RunNames, RunRecord};
 use selfsame_machine::code::Exit;
 use selfsame_machine::problem::{Hint, Report};
-use selfsame_machine::spec::Folder;
 
-use super::run::{Accelerator, StartArguments};
+use super::run::{Accelerator, Before, StartArguments};
 use super::{Global, Outcome, request, run};
 use crate::output::{Format, data, json, note};
 
@@ -21,7 +18,8 @@ const EVENTS: u32 = 1000;
 
 /// Stop a VM and start it again
 ///
-/// Asks the guest to power down as `stop` does, and starts it with the accelerator, the `--dir` and the `--despite` that it ran with. A VM
+/// Asks the guest to power down as `stop` does, and starts it with the accelerator, the network, the ports,
+/// the `--dir` and the `--despite` that it ran with. A VM
 /// that does not run is started as `run -d` would. When it cannot be stopped, nothing is started.
 ///
 /// Example: selfsame restart -t 60 web1
@@ -42,6 +40,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     if cfg!(target_os = "linux") {
         context.installation(bundle.architecture())?;
     }
+    arguments.start.wish().of(bundle.spec.network, &bundle.spec.ports)?;
     let before = Before::ask(context, &bundle)?;
     let stopped =
         request::ask(context, folder.as_os_str(), request::stop_request(context, arguments.timeout))?;
@@ -49,11 +48,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         note(stopped.message());
     }
     // An override is somebody's word about one run: it holds for the run that goes on, and for no later one.
-    let start = if stopped.has_ended() {
-        arguments.start.with(folder, before.accelerator, before.despite, &before.folders)
-    } else {
-        arguments.start.with(folder, None, Vec::new(), &[])
-    };
+    let before = if stopped.has_ended() { before } else { Before::default() };
+    let start = arguments.start.after(folder, before);
     let Launched { status, notes, tether: _ } = run::start(context, &start).map_err(|mut report| {
         if stopped.has_ended() {
             report.hints.push(Hint::run(
@@ -74,29 +70,22 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     Ok(Exit::Ok)
 }
 
-/// How the VM was started, as far as it would not come about by itself again.
-struct Before {
-    accelerator: Option<Accelerator>,
-    despite: Vec<PathBuf>,
-    folders: Vec<Folder>,
-}
-
 impl Before {
     fn ask(context: &Context, bundle: &Bundle) -> Result<Self, Report> {
         let record =
             RunRecord::read(&context.home.run(), RunNames(bundle.key)).filter(RunRecord::is_of_this_boot);
         let by_rule = context.accelerator(bundle.architecture(), None).accelerator;
-        let folders = record.as_ref().map(|record| record.folders_of_run.clone()).unwrap_or_default();
         let accelerator = record
-            .map(|record| record.accelerator)
-            .filter(|word| word != by_rule.text())
-            .and_then(|word| Accelerator::from_str(&word, false).ok());
+            .as_ref()
+            .filter(|record| record.accelerator != by_rule.text())
+            .and_then(|record| Accelerator::from_str(&record.accelerator, false).ok());
+        let (folders, wish) = record.map(|record| (record.folders_of_run, record.wish)).unwrap_or_default();
         let filter =
             EventFilter { folder: Some(bundle.folder.clone()), name: None, since: None, limit: EVENTS };
         let events = context.store_for_reading()?.events().list(&filter)?;
         let started = events.into_iter().rev().find(|event| event.what.kind == "vm.started");
         let despite =
             started.and_then(|event| serde_json::from_value(event.what.data["despite"].clone()).ok());
-        Ok(Self { accelerator, despite: despite.unwrap_or_default(), folders })
+        Ok(Self { accelerator, wish, folders, despite: despite.unwrap_or_default() })
     }
 }

@@ -1,12 +1,9 @@
 //! `selfsame run` and `start`: start a VM, or take over one whose supervisor is gone.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use selfsame_host::bundle::{CONSOLE_LOG, Named};
+use selfsame_host::bundle::Named;
 use selfsame_host::context::Context;
 use selfsame_host::folders;
 use selfsame_host::gate::Overrides;
@@ -17,28 +14,42 @@ use selfsame_host::supervisor::{
     Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch,
 };
 use selfsame_machine::code::{Code, Exit};
-use selfsame_machine::lifecycle::{Cause, Request};
+use selfsame_machine::lifecycle::Cause;
+use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Folder;
 
-use super::{Global, Outcome, supervise};
+use super::attend::{Keyboard, Manner, Signals, Subject, from_now};
+use super::logs::Follower;
+use super::{Global, Outcome, net, supervise};
 use crate::output::{Format, data, json, note};
 
 /// Start a VM, or take over one whose supervisor is gone
 ///
 /// Refused, with the reason, while a VM with the same identity, MAC address or disk runs. Without `-d` it shows the
-/// guest's serial console and stays until the VM ends; Ctrl-C stops the guest, twice kills it.
+/// guest's serial console and stays until the VM ends; Ctrl-C stops the guest, twice kills it. With `-it` every key goes to
+/// the guest, Ctrl-C as well, and Ctrl-] leaves: the VM goes on.
 ///
 /// Example: selfsame run -d web1
+///
+/// Example: selfsame run -it web1
 ///
 /// Example: selfsame run --accel tcg web1
 ///
 /// Example: selfsame run -d --dir ~/src:ro web1
+///
+/// Example: selfsame run -d --net isolated -p 8080:80 web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Come back as soon as the guest runs
     #[arg(short, long)]
     detach: bool,
+    /// Hand the keyboard to the guest, as `console` does
+    #[arg(short, long, conflicts_with = "detach")]
+    interactive: bool,
+    /// The same: many hands type `-it`
+    #[arg(short = 't', hide = true, conflicts_with = "detach")]
+    tty: bool,
     #[command(flatten)]
     start: StartArguments,
 }
@@ -67,6 +78,8 @@ pub(super) struct StartArguments {
     /// Start although the identifier is not that of the last good start; it is written down
     #[arg(long)]
     accept_identity: bool,
+    #[command(flatten)]
+    net: net::RunOptions,
     /// End the guest with this command.
     #[arg(skip)]
     tethered: bool,
@@ -79,30 +92,42 @@ impl StartArguments {
     }
 
     pub(super) fn detached(self) -> Arguments {
-        Arguments { detach: true, start: self }
+        Arguments { detach: true, interactive: false, tty: false, start: self }
+    }
+
+    pub(super) fn wish(&self) -> Wish {
+        self.net.wish()
     }
 
     pub(super) fn vm(&self) -> &OsStr {
         &self.vm
     }
 
-    /// The same for the VM in this folder, with what counts where nothing else was said.
-    pub(super) fn with(
-        &self,
-        folder: PathBuf,
-        accelerator: Option<Accelerator>,
-        despite: Vec<PathBuf>,
-        folders: &[Folder],
-    ) -> Self {
-        let mut all = self.despite.clone();
-        all.extend(despite);
+    /// The same for the VM in this folder, with what it ran with where nothing else was said.
+    pub(super) fn after(&self, folder: PathBuf, before: Before) -> Self {
         // A list that is given now is the list.
         let dir = match self.dir.as_slice() {
-            [] => folders.iter().map(|folder| folder.to_string().into()).collect(),
+            [] => before.folders.iter().map(|folder| folder.to_string().into()).collect(),
             given => given.to_vec(),
         };
-        Self { dir, vm: folder.into(), accel: self.accel.or(accelerator), despite: all, ..self.clone() }
+        Self {
+            vm: folder.into(),
+            accel: self.accel.or(before.accelerator),
+            net: self.net.or(&before.wish),
+            dir,
+            despite: self.despite.iter().cloned().chain(before.despite).collect(),
+            ..self.clone()
+        }
     }
+}
+
+/// How a VM was started, as far as it would not come about by itself again.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) accelerator: Option<Accelerator>,
+    pub(super) wish: Wish,
+    pub(super) folders: Vec<Folder>,
+    pub(super) despite: Vec<PathBuf>,
 }
 
 /// An accelerator by name.
@@ -129,7 +154,7 @@ impl Accelerator {
 pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> Outcome {
     let folder = find(context, &arguments.start.vm)?;
     let (name, names) = (context.named(&folder), names(&folder)?);
-    let console = Console::after_now(&folder);
+    let log = from_now(&folder);
     let Launched { status, notes, tether: _ } = start(context, &arguments.start)?;
     for text in notes {
         note(&format!("note: {text}"));
@@ -145,8 +170,20 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     if !foreground {
         return Ok(Exit::Ok);
     }
-    note(&format!("{name} is running; Ctrl-C stops it, twice kills it"));
-    attend(context, &name, &folder, names, console)
+    let (keyboard, signals, keys) = if arguments.interactive || arguments.tty {
+        (Keyboard::found(None), Signals::Leave, "Ctrl-] leaves its console, and it goes on")
+    } else {
+        (Keyboard::None, Signals::Stop, "Ctrl-C stops it, twice kills it")
+    };
+    note(&format!("{name} is running; {keys}"));
+    let subject = Subject { context, name: &name, names };
+    // From its start on.
+    let manner = Manner { keyboard, signals, tail: u32::MAX };
+    let before = log.clone();
+    match subject.attend(manner, Some(log))? {
+        Some(exit) => Ok(exit),
+        None => ended_before(context, &name, &folder, before),
+    }
 }
 
 /// That a VM is up, for people.
@@ -170,6 +207,7 @@ pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Lau
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
         folders: folders::asked(&context.home, &arguments.dir)?,
+        wish: arguments.net.wish(),
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };
@@ -182,47 +220,15 @@ pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {
     Ok(RunNames(lock.key()))
 }
 
-/// Shows the console until the VM ends.
-fn attend(context: &Context, name: &Named, folder: &Path, names: RunNames, mut console: Console) -> Outcome {
-    let run = context.home.run();
-    let gone = || -> Report { SupervisorError::Died { name: name.clone() }.into() };
-    let Some(mut client) = Client::connect(&run, names, PATIENCE)? else {
-        console.show();
-        return ended_before(context, name, folder);
-    };
-    client.ask_end()?;
-    let interrupts = interrupts()?;
-    let mut asked = false;
-    loop {
-        console.show();
-        match client.wait_end(Some(Duration::from_millis(100))) {
-            Ok(Some(ended)) => {
-                console.show();
-                return told(name, &ended);
-            }
-            Ok(None) => return Err(gone()),
-            Err(error) if error.is_time_out() => {}
-            Err(error) => return Err(error.into()),
-        }
-        if interrupts.taken() {
-            let request = if asked { Request::Kill } else { super::request::stop_request(context, None) };
-            note(if asked { "killing it" } else { "asking the guest to power down; Ctrl-C again kills it" });
-            asked = true;
-            if let Some(mut other) = Client::connect(&run, names, PATIENCE)? {
-                other.request(request)?;
-            }
-        }
-    }
-}
-
 /// The end of a guest that was gone before anybody could attend to it: the library has its story.
-fn ended_before(context: &Context, name: &Named, folder: &Path) -> Outcome {
+fn ended_before(context: &Context, name: &Named, folder: &Path, mut log: Follower) -> Outcome {
+    log.show(&mut |bytes| crate::output::bytes(bytes))?;
     let last = context.store_for_reading()?.runs().last(folder)?;
     let Some((reason, detail)) = last.and_then(|run| Some((run.end_reason?, run.end_detail?))) else {
         return Err(SupervisorError::Died { name: name.clone() }.into());
     };
     let cause = serde_json::from_value(serde_json::Value::String(reason)).unwrap_or(Cause::Unwatched);
-    told(name, &Ended { cause, explanation: detail, last_output: Vec::new() })
+    told(name, &Ended { cause, shutdown_by: None, explanation: detail, last_output: Vec::new() })
 }
 
 /// Says how a VM ended; a failure is a problem.
@@ -237,48 +243,4 @@ pub(super) fn told(name: &Named, ended: &Ended) -> Outcome {
     }
     note(&format!("{name} ended: {}", ended.explanation));
     Ok(Exit::Ok)
-}
-
-/// Counts interrupts from the terminal.
-struct Interrupts(std::os::unix::net::UnixStream);
-
-fn interrupts() -> Result<Interrupts, Report> {
-    selfsame_host::supervisor::interrupts()
-        .map(Interrupts)
-        .map_err(|source| SupervisorError::Launch(source).into())
-}
-
-impl Interrupts {
-    fn taken(&self) -> bool {
-        matches!((&self.0).read(&mut [0; 16]), Ok(1..))
-    }
-}
-
-/// The guest's serial log, from a moment on.
-struct Console {
-    path: PathBuf,
-    position: u64,
-}
-
-impl Console {
-    fn after_now(folder: &Path) -> Self {
-        let path = folder.join(CONSOLE_LOG);
-        let position = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Self { path, position }
-    }
-
-    fn show(&mut self) {
-        use std::io::{Seek as _, SeekFrom};
-        let mut new = Vec::new();
-        let read = File::open(&self.path).and_then(|mut log| {
-            log.seek(SeekFrom::Start(self.position))?;
-            log.take(1 << 20).read_to_end(&mut new)
-        });
-        if let Ok(count) = read {
-            self.position += u64::try_from(count).unwrap_or_default();
-            let mut out = std::io::stdout().lock();
-            // The guest's own bytes: its terminal control is what a console is for.
-            drop(out.write_all(&new).and_then(|()| out.flush()));
-        }
-    }
 }

@@ -11,10 +11,13 @@ use selfsame_host::library::change::prepare;
 use selfsame_host::library::{VmState, find};
 use selfsame_machine::code::Exit;
 use selfsame_machine::identity::{MacAddress, MacAddressError};
+use selfsame_machine::network::Forward;
 use selfsame_machine::problem::Report;
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::Change;
 
+use super::create::Screen;
+use super::net::Net;
 use super::{Global, Outcome, identity};
 use crate::output::{Format, data, json, note};
 
@@ -28,6 +31,8 @@ use crate::output::{Format, data, json, note};
 /// Example: selfsame set web1 --mac-address auto
 ///
 /// Example: selfsame set web1 --dir ~/src --dir out:/srv/out
+///
+/// Example: selfsame set web1 --net isolated -p 8080:80 -p 5353:53/udp
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("values").required(true).multiple(true)))]
 pub(super) struct Arguments {
@@ -43,6 +48,18 @@ pub(super) struct Arguments {
     /// The network card's address, or `auto`: one that follows from the identity
     #[arg(long, value_name = "ADDRESS", value_parser = mac_choice, group = "values")]
     mac_address: Option<MacChoice>,
+    /// To whom its network card leads
+    #[arg(long, value_enum, value_name = "NETWORK", group = "values")]
+    net: Option<Net>,
+    /// A port of the host that leads into it, [ADDRESS:]HOST:GUEST[/udp]; all that are given, in place of all there were
+    #[arg(short = 'p', long = "port", value_name = "PORT", group = "values")]
+    ports: Vec<Forward>,
+    /// No port of the host leads into it
+    #[arg(long, conflicts_with = "ports", group = "values")]
+    no_ports: bool,
+    /// The guest's screen
+    #[arg(long, value_enum, value_name = "DISPLAY", group = "values")]
+    display: Option<Screen>,
     /// The label of its identity in the library; empty to take it away
     #[arg(long, value_name = "TEXT", group = "values")]
     label: Option<String>,
@@ -79,12 +96,15 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
         cpus: arguments.cpus,
         memory: arguments.memory,
         mac_address: arguments.mac_address.map(|choice| choice.0),
+        network: arguments.net.map(Net::network),
+        ports: (arguments.no_ports || !arguments.ports.is_empty()).then(|| arguments.ports.clone()),
         machine: None,
         folders: match (arguments.no_dir, arguments.dir.as_slice()) {
             (true, _) => Some(Vec::new()),
             (false, []) => None,
             (false, texts) => Some(folders::asked(&context.home, texts)?),
         },
+        display: arguments.display.map(Screen::display),
         protected: arguments.protect.map(|switch| switch == Switch::On),
         autostart: arguments.autostart.map(|switch| switch == Switch::On),
     };
@@ -150,6 +170,9 @@ impl Changed {
                 "memory": bundle.spec.memory,
                 "mac_address": bundle.mac_address(),
                 "folders": bundle.spec.folders,
+                "network": bundle.spec.network,
+                "ports": super::net::texts(&bundle.spec.ports),
+                "display": bundle.spec.display,
                 "protected": bundle.spec.protected,
                 "label": self.label,
                 "awaits_start": self.awaits_start,
@@ -162,10 +185,11 @@ impl Changed {
         }
         let protected = if bundle.spec.protected { ", protected" } else { "" };
         data(&crate::report::printable(&format!(
-            "{name} has {} processors, {} of memory, MAC {}{protected}\n",
+            "{name} has {} processors, {} of memory, MAC {}{}{protected}\n",
             bundle.spec.cpus,
             bundle.spec.memory,
-            bundle.mac_address()
+            bundle.mac_address(),
+            super::net::clause(&bundle.spec)
         )));
         if self.awaits_start {
             note(&format!("{name} is running: it takes effect at its next start"));

@@ -11,8 +11,8 @@ use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Folder;
 use selfsame_machine::spec::folder::Request;
 
-use super::Outcome;
 use super::run::Accelerator;
+use super::{Outcome, net};
 
 /// Own one running VM
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,8 @@ pub(super) struct Arguments {
     despite: Vec<PathBuf>,
     #[arg(long)]
     accept_identity: bool,
+    #[command(flatten)]
+    net: net::RunOptions,
     /// End the guest when standard input is closed
     #[arg(long)]
     tethered: bool,
@@ -67,6 +69,7 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
     if options.tethered {
         arguments.push("--tethered".into());
     }
+    arguments.extend(net::arguments(&options.wish).map(OsString::from));
     arguments.extend(["--".into(), (&options.folder).into()]);
     arguments
 }
@@ -88,6 +91,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         mission,
         accelerator: arguments.accel.map(Accelerator::request),
         folders: folders(&arguments.dir)?,
+        wish: arguments.net.wish(),
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };
@@ -97,6 +101,8 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use selfsame_machine::network::Wish;
+
     use super::*;
 
     #[test]
@@ -106,11 +112,13 @@ mod tests {
             let folder = PathBuf::from("/vms/a b.vm");
             let shared = Folder { tag: "src".into(), path: "/a --:ro".into(), read_only: false };
             let folders = vec![shared];
+            let wish = Wish { network: None, ports: Some(vec!["1:2".parse().unwrap()]) };
             let options = Options {
                 folder: folder.clone(),
                 mission,
                 accelerator: None,
                 folders,
+                wish,
                 overrides,
                 tethered: true,
             };

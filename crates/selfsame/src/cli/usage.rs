@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use selfsame_machine::code::Exit;
 use selfsame_machine::identity::MacAddressError;
+use selfsame_machine::network::ForwardError;
 use selfsame_machine::problem::{Problem, Report};
 use selfsame_machine::size::SizeError;
 
@@ -39,7 +40,8 @@ fn own(error: &clap::Error) -> Option<Report> {
     let problem: Option<&dyn Problem> = source
         .downcast_ref::<SizeError>()
         .map(|error| error as &dyn Problem)
-        .or_else(|| source.downcast_ref::<MacAddressError>().map(|error| error as &dyn Problem));
+        .or_else(|| source.downcast_ref::<MacAddressError>().map(|error| error as &dyn Problem))
+        .or_else(|| source.downcast_ref::<ForwardError>().map(|error| error as &dyn Problem));
     let mut report = Report::of(problem?);
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) {
         report.message = format!("{argument}: {}", report.message);

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use selfsame_machine::backend::Backend;
-use selfsame_machine::lifecycle::{BackendEvent, Order};
+use selfsame_machine::lifecycle::{BackendEvent, Order, Way};
 
 use super::entitlement::entitled;
 use super::machine::{Begin, Machine};
@@ -55,7 +55,8 @@ impl Backend for Vz {
             Order::Save { to } => machine.save(on, to),
             Order::Pause => machine.pause(on),
             Order::Resume => machine.resume(on),
-            Order::PowerDown => machine.power_down(on),
+            // The framework has no port for an agent, so none is ever told of. What it has is the button.
+            Order::PowerDown(Way::Agent | Way::Button) => machine.power_down(on),
             Order::CutPower | Order::Kill => machine.switch_off(on),
         });
         Ok(())

@@ -1,50 +1,34 @@
-//! The guest's network cards, and ports of the host that lead to them.
+//! The guest's network cards, and ports of the host that lead to the first.
 
-use std::fmt;
-use std::net::Ipv4Addr;
+use selfsame_machine::network::{Forward, Network};
 
 use super::Plan;
 use super::line::{Line, value};
 
-/// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
+/// What QEMU calls the network of the first card.
+pub const CARD: &str = "net0";
 
-/// A port of the host that leads into the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
-    /// The protocol.
-    pub transport: Transport,
-    /// The host's address to listen on.
-    pub address: Ipv4Addr,
-    /// The host's port.
-    pub port: u16,
-    /// The guest's port.
-    pub guest_port: u16,
-}
-
-impl fmt::Display for Forward {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        };
-        write!(formatter, "{transport}:{}:{}-:{}", self.address, self.port, self.guest_port)
-    }
+/// A port as QEMU reads it. The guest's address is left to QEMU: the one that its own DHCP server gives to the first guest.
+#[must_use]
+pub fn hostfwd(forward: &Forward) -> String {
+    let Forward { transport, address, port, guest_port } = forward;
+    format!("{}:{address}:{port}-:{guest_port}", transport.text())
 }
 
 impl Plan {
     pub(super) fn network(&self, line: &mut Line) {
+        let restrict = match self.network {
+            // No card, and nothing of a network.
+            Network::None => return,
+            // The guest reaches nobody, the host and its name server included; what leads in still does.
+            Network::Isolated => ",restrict=on",
+            Network::Nat => "",
+        };
         for (index, mac) in self.mac_addresses.iter().enumerate() {
-            let mut netdev = format!("user,id=net{index}");
+            let mut netdev = format!("user,id=net{index}{restrict}");
             if index == 0 {
                 for forward in &self.forwards {
-                    netdev.push_str(&format!(",hostfwd={forward}"));
+                    netdev.push_str(&format!(",hostfwd={}", hostfwd(forward)));
                 }
             }
             // Without a ROM there is no network boot, and no file of another package that may be missing.

@@ -1,5 +1,4 @@
 use std::ffi::OsStr;
-use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
@@ -25,9 +24,11 @@ fn plan() -> Plan {
         iso: None,
         folders: Vec::new(),
         ownership: Ownership::Own,
+        network: Network::Nat,
         mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
         forwards: Vec::new(),
-        descriptors: Descriptors { qmp: 5, report: 6, console: 7 },
+        display: Display::Vga,
+        descriptors: Descriptors { qmp: 5, report: 6, agent: 8, console: 7, log: 9 },
         paused: false,
         incoming: false,
     }
@@ -84,12 +85,8 @@ fn the_whole_vector() {
             Disk { file: "/srv/nbd:a,b=\"c\" ü.img".into(), format: DiskFormat::Raw, read_only: true },
         ],
         iso: Some("/srv/install.iso".into()),
-        forwards: vec![Forward {
-            transport: Transport::Tcp,
-            address: Ipv4Addr::LOCALHOST,
-            port: 2222,
-            guest_port: 22,
-        }],
+        network: Network::Isolated,
+        forwards: vec!["2222:22".parse().unwrap(), "0.0.0.0:5353:53/udp".parse().unwrap()],
         mac_addresses: vec!["52:54:00:12:34:56".to_owned(), "52:54:00:12:34:57".to_owned()],
         ..plan()
     };
@@ -99,7 +96,8 @@ fn the_whole_vector() {
         ownership: Ownership::Recorded,
         ..plan()
     };
-    let bare = Plan { sandbox: false, mac_addresses: Vec::new(), paused: true, ..plan() };
+    let bare =
+        Plan { display: Display::None, sandbox: false, network: Network::None, paused: true, ..plan() };
     let Boot::Uefi(aavmf) = flash("/usr/share/AAVMF/AAVMF_CODE.fd") else { panic!() };
     let arm = |boot: Boot| Plan {
         architecture: Architecture::Aarch64,
@@ -202,6 +200,20 @@ proptest! {
         let read = name.strip_prefix("guest=").unwrap().replace(",,", "\u{1}");
         prop_assert!(!read.contains(','));
         prop_assert_eq!(read.replace('\u{1}', ","), printable(&text));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_folder_stays_one_value(path in "/[^\0]{0,40}", read_only: bool) {
+        let folder = Folder { tag: "src".to_owned(), path: path.clone(), read_only };
+        let arguments = Plan { folders: vec![folder], ..plan() }.arguments().unwrap();
+        let told = after(&arguments, "-fsdev", 0).into_string().unwrap();
+        let read = told.replace(",,", "\u{1}");
+        let values: Vec<&str> = read.split(',').collect();
+        prop_assert_eq!(values[2].strip_prefix("path=").unwrap().replace('\u{1}', ","), path);
+        prop_assert_eq!(&values[3..5], &["security_model=none", "multidevs=remap"]);
+        prop_assert_eq!(values.get(5), read_only.then_some(&"readonly=on"));
     }
 }
 

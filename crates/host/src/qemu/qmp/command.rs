@@ -1,8 +1,10 @@
 //! The commands that selfsame gives to the monitor.
 
+use selfsame_machine::network::Forward;
 use serde_json::{Value, json};
 
 use super::message::Id;
+use crate::qemu::arguments::{CARD, hostfwd};
 
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +37,16 @@ pub enum Command {
     GetFd,
     /// Puts a descriptor that comes along into a new set, whose number is the answer.
     AddFd,
+    /// Puts a descriptor that comes along into a set of this number.
+    AddFdTo {
+        /// Its number.
+        set: u32,
+    },
+    /// Writes a picture of the screen, in PNG, into such a set. From 7.1 on.
+    Screendump {
+        /// Its number.
+        set: u32,
+    },
     /// Removes such a set.
     RemoveFd {
         /// Its number.
@@ -53,6 +65,11 @@ pub enum Command {
         /// Its size in bytes.
         size: u64,
     },
+    /// Leads a port of the host into the guest. QEMU has no other command for it than one of its monitor for people,
+    /// which answers in words: none says that it is done.
+    AddForward(Forward),
+    /// Asks which ends of QEMU's connections to its host are open, those of the guest's ports among them.
+    QueryChardev,
 }
 
 /// A descriptor that was passed to QEMU before, as a command names it.
@@ -95,11 +112,15 @@ impl Command {
             Self::MigrationSpeed => "migrate-set-parameters",
             Self::GetFd => "getfd",
             Self::AddFd => "add-fd",
+            Self::AddFdTo { .. } => "add-fd",
+            Self::Screendump { .. } => "screendump",
             Self::RemoveFd { .. } => "remove-fd",
             Self::Migrate(_) => "migrate",
             Self::MigrateIncoming(_) => "migrate-incoming",
             Self::QueryMigrate => "query-migrate",
             Self::BlockResize { .. } => "block_resize",
+            Self::AddForward(_) => "human-monitor-command",
+            Self::QueryChardev => "query-chardev",
         }
     }
 
@@ -115,11 +136,19 @@ impl Command {
             Self::BlockResize { disk, size } => {
                 Some(json!({ "node-name": format!("disk{disk}"), "size": size }))
             }
-            Self::RemoveFd { set } => Some(json!({ "fdset-id": set })),
+            Self::Screendump { set } => {
+                Some(json!({ "filename": format!("/dev/fdset/{set}"), "format": "png" }))
+            }
+            Self::AddFdTo { set } | Self::RemoveFd { set } => Some(json!({ "fdset-id": set })),
             Self::Migrate(passed) | Self::MigrateIncoming(passed) => Some(json!({ "uri": passed.uri() })),
+            Self::AddForward(forward) => {
+                let line = format!("hostfwd_add {CARD} {}", hostfwd(&forward));
+                Some(json!({ "command-line": line }))
+            }
             Self::Capabilities
             | Self::AddFd
             | Self::QueryMigrate
+            | Self::QueryChardev
             | Self::QueryStatus
             | Self::QueryUuid
             | Self::QueryVersion

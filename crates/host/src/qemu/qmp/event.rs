@@ -96,6 +96,13 @@ pub enum QmpEvent {
         /// The system's words.
         reason: String,
     },
+    /// A program in the guest opened or closed a port.
+    PortChange {
+        /// The port's device, by the id that it was given.
+        id: String,
+        /// Whether it is open now.
+        open: bool,
+    },
     /// Anything else.
     Other {
         /// The event's name.
@@ -125,6 +132,7 @@ impl Event {
                 no_space: flag(data, "nospace"),
                 reason: word(data, "reason"),
             },
+            "VSERPORT_CHANGE" => QmpEvent::PortChange { id: word(data, "id"), open: flag(data, "open") },
             other => QmpEvent::Other { name: other.to_owned() },
         }
     }

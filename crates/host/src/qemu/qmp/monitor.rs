@@ -63,6 +63,12 @@ impl Monitor {
         Ok(monitor)
     }
 
+    /// The id of the last command.
+    #[must_use]
+    pub const fn last_id(&self) -> Id {
+        Id(self.wire.last_id)
+    }
+
     /// What QEMU said of itself.
     #[must_use]
     pub const fn greeting(&self) -> &Greeting {
@@ -77,6 +83,19 @@ impl Monitor {
     /// QEMU does not take it in time, or has hung up.
     pub fn send(&mut self, command: Command, limit: Duration) -> Result<Id, QmpError> {
         self.wire.send(command, Deadline::after(limit))
+    }
+
+    /// The same with a descriptor that QEMU gets along with the command.
+    ///
+    /// # Errors
+    /// As [`Monitor::send`].
+    pub fn send_with(
+        &mut self,
+        command: Command,
+        passed: BorrowedFd<'_>,
+        limit: Duration,
+    ) -> Result<Id, QmpError> {
+        self.wire.send_with(command, passed, Deadline::after(limit))
     }
 
     /// Takes what has come, without waiting.
@@ -132,6 +151,17 @@ impl Monitor {
         let value = self.call(Command::QueryUuid, limit)?;
         let text = value.get("UUID").and_then(Value::as_str).map(str::to_owned);
         text.ok_or_else(|| misshapen(Command::QueryUuid, &value))
+    }
+
+    /// Asks whether a program in the guest has the port open whose connection has this id.
+    ///
+    /// # Errors
+    /// As [`Monitor::call`]; an id that QEMU does not know is not open.
+    pub fn is_port_open(&mut self, id: &str, limit: Duration) -> Result<bool, QmpError> {
+        let value = self.call(Command::QueryChardev, limit)?;
+        let all = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        let found = all.iter().find(|one| one.get("label").and_then(Value::as_str) == Some(id));
+        Ok(found.and_then(|one| one.get("frontend-open")?.as_bool()).unwrap_or(false))
     }
 
     fn call_until(&mut self, command: Command, deadline: Deadline) -> Result<Value, QmpError> {

@@ -7,6 +7,7 @@
 //! On Linux that is QEMU. On a Mac it is Virtualization.framework; an accelerator that was asked for on the command line
 //! is QEMU's, and asks for QEMU.
 
+mod opened;
 mod qemu;
 pub(super) mod settle;
 #[cfg(target_os = "macos")]
@@ -14,7 +15,9 @@ mod vz;
 
 use std::os::unix::net::UnixStream;
 
+use selfsame_machine::network::Connection;
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Display;
 
 use super::Hold;
 use super::launch::Options;
@@ -40,14 +43,19 @@ pub(super) struct Words {
     pub(super) accelerator: String,
     pub(super) accelerator_reason: String,
     pub(super) machine: String,
+    /// The screen, as far as a state depends on it and pictures can be made of it.
+    pub(super) display: Display,
     /// QEMU's version, where it is QEMU.
     pub(super) version: Option<Version>,
+    /// Which devices the guest finds; see [`crate::qemu::arguments::DEVICES`].
+    pub(super) devices: u32,
 }
 
 /// A guest that is up.
 pub(super) struct Started {
     pub(super) guest: AnyBackend,
     pub(super) report: Option<UnixStream>,
+    pub(super) console: Option<UnixStream>,
     pub(super) record: RunRecord,
     pub(super) is_paused: bool,
 }
@@ -63,13 +71,14 @@ impl Engine {
         context: &Context,
         bundle: &Bundle,
         options: &Options,
+        connection: Connection,
         passage: &mut Passage,
     ) -> Result<Self, Report> {
         #[cfg(target_os = "macos")]
         if options.accelerator.is_none() {
-            return vz::Prepared::new(bundle, passage).map(Self::Vz);
+            return vz::Prepared::new(bundle, &connection, passage).map(Self::Vz);
         }
-        qemu::Prepared::new(context, bundle, options, passage).map(Self::Qemu)
+        qemu::Prepared::new(context, bundle, options, connection, passage).map(Self::Qemu)
     }
 
     pub(super) fn words(&self) -> Words {

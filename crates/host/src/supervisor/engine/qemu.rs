@@ -1,6 +1,5 @@
 //! Starting QEMU.
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -9,9 +8,11 @@ use std::time::{Duration, Instant};
 use selfsame_machine::backend::Backend as _;
 use selfsame_machine::identity::{GenericId, Identity};
 use selfsame_machine::lifecycle::Order;
+use selfsame_machine::network::Connection;
 use selfsame_machine::problem::Report;
-use selfsame_machine::spec::{Boot, Guest};
+use selfsame_machine::spec::{Boot, Display, Guest};
 
+use super::opened;
 use super::settle::{self, Settled};
 use super::{Started, Words};
 use crate::backend::AnyBackend;
@@ -20,6 +21,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::files::{FileError, read_bounded, write_new_sparse};
 use crate::gate::Passage;
+use crate::log;
 use crate::process::{ProcessHandle, ProcessId};
 use crate::qemu::accelerator::{Accelerator, Choice};
 use crate::qemu::architecture::Hardware;
@@ -27,6 +29,7 @@ use crate::qemu::arguments::{self, Descriptors, Flash, Ownership, Plan, PlanErro
 use crate::qemu::guest::Qemu;
 use crate::qemu::installation::Installation;
 use crate::qemu::qmp::{Command, Monitor, QmpError, RunState};
+use crate::reach::ports::PortError;
 use crate::state::{Saved, StateError};
 use crate::supervisor::Hold;
 use crate::supervisor::launch::{Options, tail};
@@ -66,6 +69,8 @@ pub(in crate::supervisor) struct Prepared {
     choice: Choice,
     boot: arguments::Boot,
     machine: String,
+    connection: Connection,
+    display: Display,
 }
 
 impl Prepared {
@@ -74,6 +79,7 @@ impl Prepared {
         context: &Context,
         bundle: &Bundle,
         options: &Options,
+        connection: Connection,
         passage: &mut Passage,
     ) -> Result<Self, Report> {
         let id = guest_id(context, bundle)?;
@@ -82,7 +88,8 @@ impl Prepared {
         let choice = context.accelerator(architecture, options.accelerator);
         let boot = boot(context, bundle, passage)?;
         let machine = bundle.spec.machine.clone().unwrap_or_else(|| installation.machine.clone());
-        Ok(Self { id, installation, choice, boot, machine })
+        let display = bundle.spec.display;
+        Ok(Self { id, installation, choice, boot, machine, connection, display })
     }
 
     pub(super) fn words(&self) -> Words {
@@ -91,7 +98,9 @@ impl Prepared {
             accelerator: self.choice.accelerator.text().to_owned(),
             accelerator_reason: self.choice.reason.to_string(),
             machine: self.machine.clone(),
+            display: self.display,
             version: Some(self.installation.version),
+            devices: arguments::DEVICES,
         }
     }
 
@@ -112,8 +121,10 @@ impl Prepared {
             iso: bundle.spec.iso.as_ref().map(PathBuf::from),
             folders: bundle.spec.folders.clone(),
             ownership: Ownership::of_this_process(),
+            network: self.connection.network,
             mac_addresses: vec![bundle.mac_address().to_string()],
-            forwards: Vec::new(),
+            forwards: opened::named(&self.connection),
+            display: self.display,
             descriptors,
             paused: paused || incoming,
             incoming,
@@ -140,37 +151,48 @@ impl Prepared {
         }
         let append = |file: &str| {
             let path = bundle.folder.join(file);
-            File::options().append(true).create(true).open(&path).map_err(FileError::failed("write", &path))
+            log::append(&path).map_err(FileError::failed("write", &path))
         };
-        let (log, console) = (append(QEMU_LOG)?, append(CONSOLE_LOG)?);
+        let (log, console_log) = (append(QEMU_LOG)?, append(CONSOLE_LOG)?);
         let said_before = log.metadata().map_or(0, |metadata| metadata.len());
         let monitor = hold.sockets.listen(&hold.names.monitor()).map_err(run_failed(&run))?;
         let report = hold.sockets.listen(&hold.names.report()).map_err(run_failed(&run))?;
+        let agent = hold.sockets.listen(&hold.names.agent()).map_err(run_failed(&run))?;
+        std::fs::write(run.join(hold.names.agent_lock()), b"").map_err(run_failed(&run))?;
+        let console = hold.sockets.listen(&hold.names.console()).map_err(run_failed(&run))?;
+        // Before QEMU is there to accept it: not a byte of the guest comes before us.
+        let serial = hold.sockets.connect(&hold.names.console()).map_err(run_failed(&run))?;
         let descriptors = Descriptors {
             qmp: monitor.as_raw_fd(),
             report: report.as_raw_fd(),
+            agent: agent.as_raw_fd(),
             console: console.as_raw_fd(),
+            log: console_log.as_raw_fd(),
         };
         let accelerated = self.choice.accelerator != Accelerator::Tcg;
         let binary = self.installation.binary.clone();
         // A suspended guest goes on with the disks that it knows.
         let growths = if saved.is_none() { growths(bundle)? } else { Vec::new() };
         let stands = paused || !growths.is_empty();
+        let connection = self.connection.clone();
+        let name = hold.context.named(&bundle.folder);
         let arguments = self.plan(bundle, descriptors, stands, saved.is_some()).arguments()?;
-        let own: [BorrowedFd<'_>; 3] = [monitor.as_fd(), report.as_fd(), console.as_fd()];
+        let own = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd(), console_log.as_fd()];
         let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
         record.write(&run, hold.names).map_err(run_failed(&run))?;
         let mut child =
             crate::qemu::process::spawn(&binary, &arguments, &passage.locked_folder(), &log, &inherited)
                 // What was written down of a start that never was would make the VM look like an orphan.
                 .inspect_err(|_| drop(std::fs::remove_file(run.join(hold.names.record()))))?;
+        // From here on QEMU alone listens for those who talk to the agent.
+        drop(agent);
         let id = ProcessId::of(child.id());
         record.qemu = id;
         let up = id.ok_or_else(QmpError::gone).and_then(|id| {
             // Losing this writing loses nothing: an adoption finds the process by its locks.
             drop(record.write(&run, hold.names));
-            let connection = connect(hold, &hold.names.monitor(), monitor)?;
-            let mut monitor = Monitor::handshake(connection, GREETING)?;
+            let stream = connect(hold, &hold.names.monitor(), monitor)?;
+            let mut monitor = Monitor::handshake(stream, GREETING)?;
             for growth in &growths {
                 monitor.call(*growth, GROWING)?;
             }
@@ -178,20 +200,28 @@ impl Prepared {
                 monitor.call(Command::Cont, GREETING)?;
             }
             let state = monitor.run_state(GREETING)?;
-            Ok((id, monitor, state))
+            let handle = ProcessHandle::open(id).map_err(|_| QmpError::gone())?;
+            let link = opened::open(&mut monitor, &connection, &bundle.identity.digest())?;
+            Ok((id, handle, monitor, state, link))
         });
-        let outcome = match up {
-            Ok((id, monitor, state)) => ProcessHandle::open(id)
-                .map(|handle| (id, handle, monitor, state))
-                .map_err(|_| QmpError::gone()),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok((id, handle, monitor, state)) => {
+        match up {
+            Ok((id, handle, monitor, state, link)) => {
+                let link = match link {
+                    Ok(link) => link,
+                    Err(port) => {
+                        drop(handle.signal(rustix::process::Signal::KILL));
+                        end(&mut child);
+                        drop(std::fs::remove_file(run.join(hold.names.record())));
+                        return Err(PortError::NoneFree { name, port }.into());
+                    }
+                };
+                record.link = Some(link);
+                drop(record.write(&run, hold.names));
+                drop(console);
                 let report = connect_report(hold, report);
                 let mut guest = Qemu::started(id, handle, child, monitor);
+                guest.reach_agent(hold.agent(&bundle.folder));
                 if let Some(saved) = saved {
-                    let name = hold.context.named(&bundle.folder);
                     restore(&mut guest, saved).map_err(|failure| {
                         drop(std::fs::remove_file(run.join(hold.names.record())));
                         let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
@@ -199,13 +229,22 @@ impl Prepared {
                     })?;
                 }
                 let is_paused = saved.is_some() || state != RunState::Running;
-                Ok(Started { guest: AnyBackend::Qemu(Box::new(guest)), report, record, is_paused })
+                Ok(Started {
+                    guest: AnyBackend::Qemu(Box::new(guest)),
+                    report,
+                    console: serial,
+                    record,
+                    is_paused,
+                })
             }
             Err(source) => {
                 end(&mut child);
                 drop(std::fs::remove_file(run.join(hold.names.record())));
                 let output = tail(&bundle.folder.join(QEMU_LOG), said_before, 5);
-                let name = hold.context.named(&bundle.folder);
+                // A port that was free a moment ago, and is not any more, keeps QEMU from starting.
+                if let Some(port) = opened::missed(&connection, &output) {
+                    return Err(PortError::taken(&hold.context, name, port, &connection.ports).into());
+                }
                 Err(SupervisorError::Qemu { name, accelerated, output, source }.into())
             }
         }

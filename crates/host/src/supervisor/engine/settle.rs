@@ -46,12 +46,15 @@ pub(super) fn start<B: Backend>(
                 }
                 BackendEvent::StartFailed(report) => return Ok(Settled::Failed(report)),
                 BackendEvent::Exited(_) => return Ok(Settled::Gone),
-                incident @ BackendEvent::Incident(_) => told.push(incident),
+                // A guest that goes on from a state may have its agent listening already.
+                later @ (BackendEvent::Incident(_) | BackendEvent::Agent { .. }) => told.push(later),
                 BackendEvent::Paused
                 | BackendEvent::Resumed
                 | BackendEvent::Reset
                 | BackendEvent::ShutDown(_)
                 | BackendEvent::Panicked
+                | BackendEvent::AgentHeard
+                | BackendEvent::AgentRefused
                 | BackendEvent::Saved
                 | BackendEvent::SaveFailed(_)
                 | BackendEvent::InternalError

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{GRACE, Order};
+use selfsame_machine::network::{Connection, Network};
 use selfsame_machine::problem::{Problem, Report};
+use selfsame_machine::spec::Display;
 use selfsame_vz::{Parts, Plan, Retry, Vz, VzError};
 
 use super::settle::{self, Settled};
@@ -16,8 +18,8 @@ use crate::bundle::Bundle;
 use crate::files::FileError;
 use crate::gate::Passage;
 use crate::state::Saved;
-use crate::supervisor::Hold;
 use crate::supervisor::record::RunRecord;
+use crate::supervisor::{Hold, Link};
 
 /// How long a start may take: the tries while another process lets go of the VM, and a framework that is slow.
 const STARTING: Duration = Retry::TOTAL.saturating_add(Duration::from_secs(60));
@@ -42,13 +44,18 @@ impl Problem for NotUp {
 
 impl Prepared {
     /// Turns the VM's description into what the framework wants.
-    pub(super) fn new(bundle: &Bundle, passage: &mut Passage) -> Result<Self, Report> {
+    pub(super) fn new(
+        bundle: &Bundle,
+        connection: &Connection,
+        passage: &mut Passage,
+    ) -> Result<Self, Report> {
         let plan = Plan::of(&Parts {
             folder: &bundle.folder,
             spec: &bundle.spec,
             identifier: &bundle.identifier,
             hardware_model: bundle.hardware_model.as_deref(),
             disks: &bundle.disks(),
+            connection,
         })
         .map_err(VzError::Plan)?;
         passage.notes.push(selfsame_vz::EXPERIMENTAL.to_owned());
@@ -61,7 +68,9 @@ impl Prepared {
             accelerator: "vz".to_owned(),
             accelerator_reason: "Virtualization.framework runs guests on a Mac".to_owned(),
             machine: String::new(),
+            display: Display::None,
             version: None,
+            devices: crate::state::FIRST_DEVICES,
         }
     }
 
@@ -69,12 +78,14 @@ impl Prepared {
     pub(super) fn launch(
         self,
         hold: &Hold,
-        record: RunRecord,
+        mut record: RunRecord,
         paused: bool,
         saved: Option<&Saved>,
     ) -> Result<Started, Report> {
         let order = saved.map_or(Order::Start { paused }, |saved| Order::Restore { from: saved.memory() });
         let run = hold.context.home.run();
+        // Its guests have addresses of their own, which the system gives them later.
+        record.link = Some(Link { network: Network::Nat, forwards: Vec::new(), login: None });
         record.write(&run, hold.names).map_err(FileError::failed("write", &run))?;
         let launched = self.start(order);
         if launched.is_err() {
@@ -82,7 +93,7 @@ impl Prepared {
             drop(std::fs::remove_file(run.join(hold.names.record())));
         }
         let (guest, report, is_paused) = launched?;
-        Ok(Started { guest: AnyBackend::Vz(guest), report, record, is_paused })
+        Ok(Started { guest: AnyBackend::Vz(guest), report, console: None, record, is_paused })
     }
 
     fn start(self, order: Order) -> Result<(Hosted, Option<std::os::unix::net::UnixStream>, bool), Report> {

@@ -1,8 +1,8 @@
 //! `selfsame image`: the images that VMs are made of.
 
 mod delete;
-mod display;
 mod list;
+mod meter;
 mod pull;
 
 use clap::Subcommand;
@@ -11,7 +11,7 @@ use selfsame_host::images::Got;
 
 use super::{Global, Outcome};
 
-pub(super) use display::Display;
+pub(super) use meter::Meter;
 
 /// List, fetch and delete the images that VMs are made of
 #[derive(Debug, Subcommand)]

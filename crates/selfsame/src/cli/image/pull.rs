@@ -8,7 +8,7 @@ use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use selfsame_machine::image::checksum::Checksum;
 
-use super::{Display, document};
+use super::{Meter, document};
 use crate::cli::create::Arch;
 use crate::cli::{Global, Outcome, usage_problem};
 use crate::output::{Format, data, json, note};
@@ -40,10 +40,10 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     }
     let architecture = arguments.arch.map_or_else(Architecture::of_new_guests, Arch::architecture);
     let images = Images::of(&context.prepare()?);
-    let mut display = Display::new(global);
+    let mut meter = Meter::new(global);
     let checksum = arguments.sha256.as_ref();
-    let got = images.get(&source, architecture, checksum, true, &mut |progress| display.show(&progress));
-    display.end();
+    let got = images.get(&source, architecture, checksum, true, &mut |progress| meter.show(&progress));
+    meter.end();
     let got = got?;
     if global.format == Format::Json {
         json(&serde_json::json!({ "schema": "image/1", "image": document(&got) }));

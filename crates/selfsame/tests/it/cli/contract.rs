@@ -33,6 +33,12 @@ fn help_is_grouped_by_what_the_commands_are_for() {
       why         Explain what stands in the way of a start
       events      Show what happened
 
+    Into a guest:
+      ssh         Log in to a guest, or run a command in it
+      cp          Copy files into a guest or out of it
+      ip          Show where a guest is reached from here
+      ssh-config  Print a configuration with which ssh and its friends reach a guest
+
     Identity (also `mid`):
       identity    Make, keep, show, import and export machine identifiers
 

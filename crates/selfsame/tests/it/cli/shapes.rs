@@ -81,6 +81,7 @@ fn one_vm() {
     machine: null
     memory: number
     name: string
+    network: string
     observed: null
     origin: object
       by: string
@@ -88,6 +89,7 @@ fn one_vm() {
       identity: string
     path: string
     path_base64: null
+    ports: array
     predicted: object
       hardware_uuid: object
         confidence: string
@@ -121,8 +123,17 @@ fn one_vm() {
     accelerator_reason: string
     adopted: bool
     backend_pid: number
+    folders: array
     identity: string
     machine: string
+    network: object
+      forwards: array
+      login: object
+        address: string
+        guest_port: number
+        port: number
+        transport: string
+      network: string
     phase: string
     started: string
     supervisor_pid: number

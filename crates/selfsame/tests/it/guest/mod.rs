@@ -2,5 +2,6 @@
 
 mod aarch64;
 mod boots;
+mod console;
 mod firmware;
 mod folders;

@@ -2,8 +2,10 @@
 //! with one identity ever run at the same time, nothing is lost, the error names the cause with its stable code and exit
 //! status, and the next try works.
 
+mod agent;
 mod bundle;
 mod changes;
+mod console;
 mod copies;
 mod deletion;
 mod disk_full;
@@ -14,6 +16,7 @@ mod kills;
 mod library;
 mod locks;
 mod names;
+mod ports;
 mod qemu;
 mod quota;
 mod races;

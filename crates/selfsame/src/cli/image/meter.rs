@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_millis(200);
 
 /// What shows a fetch.
 #[derive(Debug)]
-pub(in crate::cli) struct Display {
+pub(in crate::cli) struct Meter {
     live: bool,
     silent: bool,
     total: Option<u64>,
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Display {
     shown: Option<Instant>,
 }
 
-impl Display {
+impl Meter {
     pub(in crate::cli) fn new(global: &Global) -> Self {
         let people = global.format == Format::Text && !global.quiet;
         Self {
