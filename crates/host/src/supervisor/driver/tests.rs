@@ -198,9 +198,12 @@ impl Talk {
             match serde_json::from_str(&self.line()?).unwrap() {
                 // What came of an earlier suspend is told to whoever asked for it, whenever it comes.
                 Reply::Failed(_) => {}
-                reply @ (Reply::Status(_) | Reply::Answer(_) | Reply::Ended(_) | Reply::Refused(_)) => {
-                    return Some(reply);
-                }
+                reply @ (Reply::Status(_)
+                | Reply::Answer(_)
+                | Reply::Ended(_)
+                | Reply::Refused(_)
+                | Reply::Attached
+                | Reply::Picture { .. }) => return Some(reply),
             }
         }
     }
