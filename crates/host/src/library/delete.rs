@@ -12,6 +12,7 @@ use super::find::find_unlinked;
 use super::state::hold_stopped;
 use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, Named, PARTS, SPEC, name_of};
 use crate::context::Context;
+use crate::evidence::{Observer, Sign};
 use crate::files::{FileError, read_bounded};
 use crate::lock::FolderLock;
 use crate::store::NewEvent;
@@ -43,6 +44,24 @@ impl Problem for InUse {
             Hint::run("stop it first", format!("selfsame stop {}", shell_word(&self.name))),
             Hint::run("or see who uses it", format!("selfsame why {}", shell_word(&self.name))),
         ]
+    }
+}
+
+/// Another VM's disk counts on its disk.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} cannot be deleted: {sign}")]
+struct IsBase {
+    name: String,
+    sign: Sign,
+}
+
+impl Problem for IsBase {
+    fn code(&self) -> Code {
+        Code::DiskInUse
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        vec![Hint::run("wait for the end of what runs over it, or end that", "selfsame list")]
     }
 }
 
@@ -153,6 +172,11 @@ pub fn delete(context: &Context, folder: &Path, now: Time) -> Result<Deleted, Re
     let name = name_of(folder);
     let failed = |path: &Path| FileError::failed("delete", path);
     let Some((lock, _claim)) = hold_stopped(context, folder)? else { return Err(InUse { name }.into()) };
+    if let Ok(bundle) = Bundle::read(folder)
+        && let Some(sign) = bundle.written_files().iter().find_map(|file| Observer::is_base(file))
+    {
+        return Err(IsBase { name, sign }.into());
+    }
     if is_protected(folder)? {
         return Err(Protected { name: context.named(folder) }.into());
     }
