@@ -2,5 +2,6 @@
 
 mod aarch64;
 mod boots;
+mod debian;
 mod firmware;
 mod folders;
