@@ -17,6 +17,8 @@ cat >"$root/etc/cloud/cloud.cfg.d/90-selfsame.cfg" <<'CFG'
 datasource_list: [NoCloud, None]
 # RSA takes seconds under emulation.
 ssh_genkeytypes: [ed25519]
+# There is none but C.UTF-8, and another would fail.
+locale: false
 system_info:
   network:
     renderers: [netplan, networkd]
@@ -27,6 +29,9 @@ cat >"$root/etc/systemd/system/systemd-networkd-wait-online.service.d/selfsame.c
 ExecStart=
 ExecStart=/lib/systemd/systemd-networkd-wait-online --any --timeout=20
 UNIT
+
+# What an emulated processor only seems to be good for.
+printf 'blacklist %s\n' kvm_amd kvm_intel powernow_k8 pcspkr >"$root/etc/modprobe.d/selfsame.conf"
 
 for unit in e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer \
     dpkg-db-backup.timer man-db.timer systemd-pstore.service cloud-init-hotplugd.socket; do
