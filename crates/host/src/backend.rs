@@ -1,11 +1,12 @@
 //! The back ends of this host behind one type: what a supervisor drives.
 
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use selfsame_machine::backend::Backend;
 use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{BackendEvent, Order};
-use selfsame_machine::problem::{Hint, Problem};
+use selfsame_machine::problem::{Hint, Problem, Report};
 
 use crate::qemu::guest::{OrderError, Qemu};
 
@@ -87,6 +88,22 @@ impl Backend for AnyBackend {
             Self::Qemu(qemu) => qemu.descriptors(),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => hosted.vz.descriptors(),
+        }
+    }
+
+    fn picture(&mut self, into: &File) -> Result<Option<u64>, AnyError> {
+        match self {
+            Self::Qemu(qemu) => qemu.picture(into).map_err(AnyError::Qemu),
+            #[cfg(target_os = "macos")]
+            Self::Vz(hosted) => hosted.vz.picture(into).map_err(AnyError::Vz),
+        }
+    }
+
+    fn take_pictures(&mut self) -> Vec<(u64, Result<(), Report>)> {
+        match self {
+            Self::Qemu(qemu) => qemu.take_pictures(),
+            #[cfg(target_os = "macos")]
+            Self::Vz(hosted) => hosted.vz.take_pictures(),
         }
     }
 }

@@ -10,10 +10,11 @@
 //! - dropping a back end ends nothing that is not its own. A guest in a process of its own goes on; one that lives in this
 //!   process ends with it.
 
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use crate::lifecycle::{BackendEvent, Order};
-use crate::problem::Problem;
+use crate::problem::{Problem, Report};
 
 /// A back end that runs one guest.
 pub trait Backend {
@@ -31,4 +32,19 @@ pub trait Backend {
 
     /// What to sleep on: as soon as one of them is readable, there are events to take.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// Begins to make a picture of the guest's screen, in PNG, into a file that is open for writing only. Gives a number by
+    /// which [`Backend::take_pictures`] tells of it; `None` when this back end makes no pictures. Never waits.
+    ///
+    /// # Errors
+    /// When the wish could not be handed over.
+    fn picture(&mut self, into: &File) -> Result<Option<u64>, Self::Error> {
+        let _ = into;
+        Ok(None)
+    }
+
+    /// Takes the numbers of the pictures that are made, or why they are not. Never waits.
+    fn take_pictures(&mut self) -> Vec<(u64, Result<(), Report>)> {
+        Vec::new()
+    }
 }

@@ -18,12 +18,16 @@ pub const QCOW2_DISK: &str = "disk.qcow2";
 pub const LOGS: &str = "Logs";
 /// The serial console's log, in [`LOGS`].
 pub const CONSOLE_LOG: &str = "Logs/console.log";
+/// What the console's log held before it was cut, in [`LOGS`].
+pub const CONSOLE_LOG_OLD: &str = "Logs/console.log.1";
 /// What QEMU wrote to its standard error, in [`LOGS`].
 pub const QEMU_LOG: &str = "Logs/qemu.log";
 /// The kernel of a guest without firmware.
 pub const KERNEL: &str = "Kernel";
 /// The initial file system of a guest without firmware.
 pub const INITRD: &str = "Initrd";
+/// What the supervisor said before it died, in [`LOGS`].
+pub const SUPERVISOR_LOG: &str = "Logs/supervisor.log";
 /// The state that a suspended VM goes on from: a folder that is there whole or not at all.
 pub const STATE: &str = "State";
 /// The same while it is made.

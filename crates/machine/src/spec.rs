@@ -97,6 +97,33 @@ pub struct Disk {
     pub read_only: bool,
 }
 
+/// The screen that a guest has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Display {
+    /// A VGA card, of which a picture can be made. Nobody has to look at it.
+    #[default]
+    Vga,
+    /// No screen: the serial console only.
+    None,
+}
+
+impl Display {
+    /// The word that `vm.toml` and JSON use.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Vga => "vga",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether it is what a VM has of which nothing is said.
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Vga)
+    }
+}
+
 /// Where a VM came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,6 +174,9 @@ pub struct Spec {
     /// The versioned machine type that the guest was first started with, such as `pc-q35-7.2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
+    /// The guest's screen.
+    #[serde(default, skip_serializing_if = "Display::is_default")]
+    pub display: Display,
     /// It is not deleted before this is lifted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protected: bool,
@@ -200,6 +230,7 @@ impl Default for Spec {
             network: Network::default(),
             ports: Vec::new(),
             machine: None,
+            display: Display::default(),
             protected: false,
             autostart: false,
             ephemeral: false,
@@ -372,6 +403,7 @@ mod tests {
             network: Network::Isolated,
             ports: vec!["8080:80".parse().unwrap(), "0.0.0.0:5353:53/udp".parse().unwrap()],
             machine: Some("pc-q35-7.2".into()),
+            display: Display::None,
             boot: Boot::Kernel {
                 kernel: "Kernel".into(),
                 initrd: Some("Initrd".into()),
@@ -401,6 +433,7 @@ mod tests {
         network = "isolated"
         ports = ["8080:80", "0.0.0.0:5353:53/udp"]
         machine = "pc-q35-7.2"
+        display = "none"
         iso = "/x.iso"
 
         [boot]
@@ -450,7 +483,7 @@ mod tests {
     #[test]
     fn a_mistake_is_named_with_its_place() {
         let at = |text: &str| Spec::read(text).unwrap_err().to_string();
-        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `architecture`, `cpus`, `memory`, `mac_address`, `network`, `ports`, `machine`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `folders`, `login`, `origin`");
+        insta::assert_snapshot!(at("schema = 1\ncpu = 2\n"), @"line 2, column 1: unknown field `cpu`, expected one of `schema`, `guest`, `architecture`, `cpus`, `memory`, `mac_address`, `network`, `ports`, `machine`, `display`, `protected`, `autostart`, `ephemeral`, `boot`, `disks`, `iso`, `folders`, `login`, `origin`");
         insta::assert_snapshot!(at("schema = 1\ncpus = 0"), @"`cpus` is 0; it must be 1 to 256");
         insta::assert_snapshot!(at("schema = 2"), @"its schema is 2; this selfsame knows 1");
         insta::assert_snapshot!(at("schema = 1\nmemory = \"100\""), @"`memory` is 100; it must be a whole number of MiB from 32 MiB to 16 TiB; a number without a unit is bytes");

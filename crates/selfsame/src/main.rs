@@ -6,6 +6,7 @@
 mod cli;
 mod output;
 mod report;
+mod terminal;
 
 use std::process::ExitCode;
 

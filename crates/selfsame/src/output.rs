@@ -24,19 +24,16 @@ pub(crate) enum Format {
 /// Whether data could not be written: a program must not take the half for the whole.
 static LOST: AtomicBool = AtomicBool::new(false);
 
+/// Whether nobody reads it any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
 /// Writes to standard output. A reader that has gone (`| head`) is no error; a full disk is, at the end of the command.
 pub(crate) fn data(text: &str) {
     let mut out = io::stdout().lock();
     keep(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Writes what a command in a guest wrote, as it is: the terminal control in it is the command's business.
-pub(crate) fn bytes(text: &[u8]) {
-    let mut out = io::stdout().lock();
-    keep(out.write_all(text).and_then(|()| out.flush()));
-}
-
-/// The same to standard error.
+/// Writes what a command in a guest wrote to standard error, as it is: the terminal control in it is the command's business.
 pub(crate) fn error_bytes(text: &[u8]) {
     // Nobody is left to tell.
     drop(io::stderr().lock().write_all(text));
@@ -53,9 +50,22 @@ pub(crate) fn text(bytes: &[u8]) -> (String, Option<String>) {
     }
 }
 
+/// The same with bytes that need be no text.
+pub(crate) fn bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    keep(out.write_all(bytes).and_then(|()| out.flush()));
+}
+
+/// Whether whoever read standard output is gone: nothing more needs to be made for it.
+pub(crate) fn is_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
 fn keep(written: io::Result<()>) {
-    if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-        LOST.store(true, Ordering::Relaxed);
+    match written {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => CLOSED.store(true, Ordering::Relaxed),
+        Err(_) => LOST.store(true, Ordering::Relaxed),
     }
 }
 

@@ -16,7 +16,7 @@ use selfsame_machine::name::VmName;
 use selfsame_machine::network::{Forward, Network};
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::{Boot, Disk, DiskFormat, Folder, Guest, Origin, SCHEMA, Spec};
+use selfsame_machine::spec::{Boot, Disk, DiskFormat, Display, Folder, Guest, Origin, SCHEMA, Spec};
 
 use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK, SPEC};
 use crate::context::Context;
@@ -79,6 +79,8 @@ pub struct NewVm {
     pub cpus: u32,
     /// Memory.
     pub memory: Bytes,
+    /// The guest's screen.
+    pub display: Display,
     /// The network card's address.
     pub mac_address: MacAddress,
     /// To whom that leads.
@@ -320,6 +322,7 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         mac_address: Some(new.mac_address),
         network: new.network,
         ports: new.ports.clone(),
+        display: new.display,
         machine: None,
         protected: false,
         autostart: false,

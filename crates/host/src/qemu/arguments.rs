@@ -13,6 +13,7 @@
 //! Tried with QEMU 7.2.22 and, on PCs, 10.0.2. What differs between the machines is one table, [`Hardware`].
 
 mod channels;
+mod display;
 mod drives;
 mod folders;
 mod line;
@@ -21,7 +22,7 @@ mod network;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use selfsame_machine::spec::Folder;
+use selfsame_machine::spec::{Display, Folder};
 use uuid::Uuid;
 
 pub use channels::{AGENT, AGENT_PORT, Descriptors, REPORT_PORT};
@@ -84,6 +85,8 @@ pub struct Plan {
     pub mac_addresses: Vec<String>,
     /// Ports of the host that lead to the first card. None is 0: which one is free is found out later.
     pub forwards: Vec<Forward>,
+    /// The guest's screen.
+    pub display: Display,
     /// What QEMU inherits.
     pub descriptors: Descriptors,
     /// Whether the guest waits for `cont`.
@@ -145,6 +148,7 @@ impl Plan {
         self.network(&mut line);
         self.drives(&mut line)?;
         self.folders(&mut line);
+        self.display(&mut line);
         line.finish()
     }
 

@@ -3,6 +3,7 @@
 //! The process is either our child, or one that an earlier supervisor started and this one found. Only of a child does
 //! the kernel tell how it ended.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -14,9 +15,10 @@ use rustix::process::Signal;
 use selfsame_machine::backend::Backend;
 use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{BackendEvent, ExitStatus, Incident, IncidentKind, Order, Shutdown, Way};
-use selfsame_machine::problem::{Hint, Problem};
+use selfsame_machine::problem::{Hint, Problem, Report};
 
 use super::arguments::AGENT;
+use super::pictures::Pictures;
 use super::qmp::{Cause, Command, Id, Message, Monitor, QmpError, QmpEvent, RunState};
 use super::transfer::{Transfer, TransferError};
 use crate::agent::{Door, Heard, PowerDown};
@@ -77,6 +79,7 @@ pub struct Qemu {
     asked_state: Option<Id>,
     /// A state that is written or read.
     transfer: Option<Transfer>,
+    pictures: Pictures,
     told_exit: bool,
     /// The way to the guest's agent.
     agent: Option<Door>,
@@ -111,6 +114,7 @@ impl Qemu {
             monitor: Some(monitor),
             asked_state: None,
             transfer: None,
+            pictures: Pictures::default(),
             told_exit: false,
             agent: None,
             power_down: None,
@@ -209,6 +213,7 @@ impl Qemu {
             self.transfer = None;
             return Some(outcome);
         }
+        self.pictures.look(message);
         match message {
             Message::Event(event) => match event.read() {
                 QmpEvent::Stop => {
@@ -322,6 +327,7 @@ impl Backend for Qemu {
             }
             if drained.end.is_some() {
                 self.monitor = None;
+                self.pictures.give_up();
                 lost = true;
             }
             if drained.messages.is_empty() {
@@ -346,6 +352,15 @@ impl Backend for Qemu {
         let monitor = self.monitor.as_ref().map(AsFd::as_fd);
         let agent = self.power_down.as_ref().map(AsFd::as_fd);
         std::iter::once(self.handle.as_fd()).chain(monitor).chain(agent).collect()
+    }
+
+    fn picture(&mut self, into: &File) -> Result<Option<u64>, OrderError> {
+        let monitor = self.monitor.as_mut().ok_or(OrderError::NoMonitor)?;
+        self.pictures.begin(monitor, into, PATIENCE).map(Some).map_err(OrderError::Monitor)
+    }
+
+    fn take_pictures(&mut self) -> Vec<(u64, Result<(), Report>)> {
+        self.pictures.take()
     }
 }
 

@@ -22,6 +22,7 @@ pub mod arguments;
 pub mod firmware;
 pub mod guest;
 pub mod installation;
+mod pictures;
 pub mod process;
 pub mod qmp;
 pub mod transfer;

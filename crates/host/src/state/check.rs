@@ -150,6 +150,7 @@ fn difference(saved: &Made, now: &Made) -> Option<(Difference, String, String)> 
         (Difference::Network, saved.network.to_string(), now.network.to_string()),
         (Difference::Cpus, saved.cpus.to_string(), now.cpus.to_string()),
         (Difference::Memory, memory(saved.memory), memory(now.memory)),
+        (Difference::Display, saved.display.clone(), now.display.clone()),
         (Difference::Accelerator, saved.accelerator.clone(), now.accelerator.clone()),
         (Difference::Disks, list(&saved.disks), list(&now.disks)),
     ];

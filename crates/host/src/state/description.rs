@@ -9,6 +9,8 @@ use selfsame_machine::network::Network;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use selfsame_machine::spec::Display;
+
 use crate::qemu::version::Version;
 
 /// The version of the file's format.
@@ -41,6 +43,9 @@ pub struct Made {
     pub accelerator: String,
     /// QEMU's version, where it is QEMU.
     pub qemu: Option<Version>,
+    /// The guest's screen. A state of an older selfsame, which gave guests none, does not say.
+    #[serde(default = "no_display")]
+    pub display: String,
     /// The files that hold what the guest has on its disks, as `vm.toml` names them.
     pub disks: Vec<String>,
     /// Which devices of ours it finds, beside what is chosen for each VM. Not written down at first.
@@ -53,6 +58,10 @@ pub const FIRST_DEVICES: u32 = 1;
 
 const fn first_devices() -> u32 {
     FIRST_DEVICES
+}
+
+fn no_display() -> String {
+    Display::None.text().to_owned()
 }
 
 /// A disk's file as it was when the guest was suspended.

@@ -30,6 +30,8 @@ pub enum Difference {
     Cpus,
     /// The size of the memory.
     Memory,
+    /// The screen.
+    Display,
     /// What runs the guest's instructions.
     Accelerator,
     /// QEMU, which is older now.
@@ -57,6 +59,7 @@ impl fmt::Display for Difference {
             Self::Network => "network",
             Self::Cpus => "number of processors",
             Self::Memory => "memory",
+            Self::Display => "display",
             Self::Accelerator => "accelerator",
             Self::Version => "version of QEMU",
             Self::Disks => "disks",
@@ -172,6 +175,9 @@ fn remedy(name: &Named, what: &Difference, saved: &str) -> Hint {
         }
         Difference::Cpus => Hint::say(format!("write `cpus = {saved}` into vm.toml again")),
         Difference::Memory => Hint::say(format!("write `memory = \"{saved}\"` into vm.toml again")),
+        Difference::Display => {
+            Hint::run("give it that one again", format!("selfsame set --display {saved} {}", name.word))
+        }
         Difference::Accelerator => {
             Hint::run("run it with that one", format!("selfsame run --accel {saved} {}", name.word))
         }

@@ -21,6 +21,7 @@ fn made() -> Made {
         network: selfsame_machine::network::Network::Nat,
         cpus: 2,
         memory: 256 << 20,
+        display: "vga".to_owned(),
         accelerator: "tcg".to_owned(),
         qemu: Some(Version { major: 7, minor: 2, micro: 22 }),
         disks: vec!["Disk.img".to_owned()],
@@ -114,7 +115,7 @@ fn every_difference_is_named_and_a_newer_qemu_is_none() {
     let folder = folder();
     save(folder.path(), b"memory");
     type Change = fn(&mut Made);
-    let changes: [(Change, Difference); 10] = [
+    let changes: [(Change, Difference); 11] = [
         (|made| made.identity.push('0'), Difference::Identity),
         (|made| made.folder.push('0'), Difference::Folder),
         (|made| made.host = Some("60d0".to_owned()), Difference::Host),
@@ -122,6 +123,7 @@ fn every_difference_is_named_and_a_newer_qemu_is_none() {
         (|made| made.mac_address = "06:e8:a3:b0:23:b5".to_owned(), Difference::MacAddress),
         (|made| made.cpus += 1, Difference::Cpus),
         (|made| made.memory *= 2, Difference::Memory),
+        (|made| made.display = "none".to_owned(), Difference::Display),
         (|made| made.accelerator = "kvm".to_owned(), Difference::Accelerator),
         (|made| made.qemu = Some(Version { major: 7, minor: 2, micro: 21 }), Difference::Version),
         (|made| made.disks.push("NVRAM".to_owned()), Difference::Disks),
@@ -138,6 +140,18 @@ fn every_difference_is_named_and_a_newer_qemu_is_none() {
     check(folder.path(), &newer).unwrap();
     let unknown = Made { host: None, ..made() };
     check(folder.path(), &unknown).unwrap();
+}
+
+#[test]
+fn a_state_of_an_older_selfsame_is_of_a_guest_without_a_screen() {
+    let folder = folder();
+    save(folder.path(), b"memory");
+    let description = folder.path().join(STATE).join(STATE_DESCRIPTION);
+    let text = std::fs::read_to_string(&description).unwrap();
+    std::fs::write(&description, text.replace("display = \"vga\"\n", "")).unwrap();
+    let error = check(folder.path(), &made()).unwrap_err();
+    assert!(error.to_string().ends_with("its display was none then, and is vga now"), "{error}");
+    check(folder.path(), &Made { display: "none".to_owned(), ..made() }).unwrap();
 }
 
 proptest! {

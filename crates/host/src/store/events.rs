@@ -105,6 +105,19 @@ impl Events<'_> {
         })
     }
 
+    /// The last event before a time, if there is any.
+    ///
+    /// # Errors
+    /// When the library cannot be read.
+    pub fn last_before(&self, time: Time) -> Result<Option<EventId>, StoreError> {
+        self.0
+            .connection
+            .prepare_cached("SELECT max(id) FROM events WHERE at < ?1")
+            .and_then(|mut statement| statement.query_row([time], |row| row.get::<_, Option<i64>>(0)))
+            .map(|id| id.map(EventId))
+            .map_err(self.0.fault("read events from"))
+    }
+
     /// Events in their order: the first `limit` after `since`, or without it the last `limit`.
     ///
     /// # Errors

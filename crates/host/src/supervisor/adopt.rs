@@ -74,6 +74,8 @@ impl Hold {
         super::chronicle::adopted(&self.context, &record, &name.name);
         let report = self.sockets.connect(&self.names.report()).ok().flatten();
         let report = report.filter(|stream| stream.set_nonblocking(true).is_ok());
+        // One that an older selfsame started has no such socket: its console is its log.
+        let console = self.sockets.connect(&self.names.console()).ok().flatten();
         let mut guest = Qemu::adopted(id, handle, monitor, &state);
         guest.reach_agent(self.agent(&options.folder));
         let mut life = Life::adopted(state != RunState::Running);
@@ -96,6 +98,7 @@ impl Hold {
             life: life.sharing_folders(!record.folders.is_empty()),
             guest: AnyBackend::Qemu(Box::new(guest)),
             report,
+            console,
             status: status(&record, true, agent),
             record,
             notes,

@@ -17,6 +17,9 @@ use crate::socket::SocketFolder;
 /// How long a supervisor may take to answer: it never waits for anything itself.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// No picture of a guest's screen is larger: 4 bytes for each point of 4096 by 4096, and PNG packs them.
+pub(super) const PICTURE_LIMIT: u64 = 64 << 20;
+
 /// Why a supervisor could not be talked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -173,7 +176,9 @@ impl Client {
             Reply::Status(status) => Ok(*status),
             Reply::Refused(report) => Err(ClientError::Refused(report)),
             Reply::Failed(report) => Err(ClientError::Failed(report)),
-            Reply::Answer(_) | Reply::Ended(_) => Err(ClientError::Nonsense),
+            Reply::Answer(_) | Reply::Ended(_) | Reply::Attached | Reply::Picture { .. } => {
+                Err(ClientError::Nonsense)
+            }
         }
     }
 
@@ -190,7 +195,7 @@ impl Client {
             Ok(Reply::Ended(ended)) => Err(ClientError::Ended(ended)),
             Ok(Reply::Failed(report)) => Err(ClientError::Failed(report)),
             Ok(Reply::Refused(report)) => Err(ClientError::Refused(report)),
-            Ok(Reply::Answer(_)) => Err(ClientError::Nonsense),
+            Ok(Reply::Answer(_) | Reply::Attached | Reply::Picture { .. }) => Err(ClientError::Nonsense),
             Err(error) if is_closed(&error) => Ok(None),
             Err(source) => Err(ClientError::Unresponsive { pid: Some(self.pid), source }),
         }
@@ -210,7 +215,7 @@ impl Client {
             }
             Reply::Failed(report) => Err(ClientError::Failed(report)),
             Reply::Refused(report) => Err(ClientError::Refused(report)),
-            Reply::Status(_) => Err(ClientError::Nonsense),
+            Reply::Status(_) | Reply::Attached | Reply::Picture { .. } => Err(ClientError::Nonsense),
         }
     }
 
@@ -238,10 +243,65 @@ impl Client {
             Ok(Reply::Ended(ended)) => Ok(Some(ended)),
             Ok(Reply::Failed(report)) => Err(ClientError::Failed(report)),
             Ok(Reply::Refused(report)) => Err(ClientError::Refused(report)),
-            Ok(Reply::Status(_) | Reply::Answer(_)) => Err(ClientError::Nonsense),
+            Ok(Reply::Status(_) | Reply::Answer(_) | Reply::Attached | Reply::Picture { .. }) => {
+                Err(ClientError::Nonsense)
+            }
             Err(error) if is_closed(&error) => Ok(None),
             Err(source) => Err(ClientError::Unresponsive { pid: Some(self.pid), source }),
         }
+    }
+
+    /// Becomes a connection to the guest's console, which begins with at most `tail` of the last bytes. Gives the stream,
+    /// and what has come over it already.
+    ///
+    /// # Errors
+    /// When the supervisor does not answer, or attaches nobody.
+    pub fn console(mut self, tail: u32, read_only: bool) -> Result<(UnixStream, Vec<u8>), ClientError> {
+        match self.call(Want::Console { tail, read_only })? {
+            Reply::Attached => {}
+            Reply::Refused(report) | Reply::Failed(report) => return Err(ClientError::Refused(report)),
+            Reply::Status(_) | Reply::Answer(_) | Reply::Ended(_) | Reply::Picture { .. } => {
+                return Err(ClientError::Nonsense);
+            }
+        }
+        let first = self.reader.buffer().to_vec();
+        let stream = self.reader.into_inner();
+        let unlimited = stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None));
+        unlimited.map_err(|source| ClientError::Unresponsive { pid: Some(self.pid), source })?;
+        Ok((stream, first))
+    }
+
+    /// Asks for a picture of the guest's screen, in PNG, and waits for it at most `patience` at a time.
+    ///
+    /// # Errors
+    /// When the supervisor does not answer, or there is no picture.
+    pub fn screenshot(&mut self, patience: Duration) -> Result<Vec<u8>, ClientError> {
+        let pid = Some(self.pid);
+        let unresponsive = |source| ClientError::Unresponsive { pid, source };
+        self.reader.get_ref().set_read_timeout(Some(patience)).map_err(unresponsive)?;
+        match self.call(Want::Screenshot)? {
+            Reply::Picture { size } if size <= PICTURE_LIMIT => {
+                let mut picture = Vec::new();
+                (&mut self.reader).take(size).read_to_end(&mut picture).map_err(unresponsive)?;
+                if picture.len() as u64 == size {
+                    Ok(picture)
+                } else {
+                    Err(unresponsive(io::ErrorKind::UnexpectedEof.into()))
+                }
+            }
+            Reply::Refused(report) | Reply::Failed(report) => Err(ClientError::Refused(report)),
+            Reply::Picture { .. }
+            | Reply::Attached
+            | Reply::Status(_)
+            | Reply::Answer(_)
+            | Reply::Ended(_) => Err(ClientError::Nonsense),
+        }
+    }
+
+    /// What becomes readable when something is told.
+    #[must_use]
+    pub fn as_stream(&self) -> &UnixStream {
+        self.reader.get_ref()
     }
 
     fn send(&mut self, want: Want) -> Result<(), ClientError> {

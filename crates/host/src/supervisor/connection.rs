@@ -1,6 +1,7 @@
 //! One client at the supervisor's socket. It is never waited for: a client that does not read or talks nonsense is
 //! dropped.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,7 @@ use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Report};
 
 use super::WITHOUT;
+use super::console::Viewer;
 use super::protocol::{Call, Greeting, LINE_LIMIT, PROTOCOL, Reply, Want};
 
 /// A connected client.
@@ -24,7 +26,19 @@ pub(super) struct Connection {
     pub(super) awaits_save: bool,
     /// It asked to be told when an agent listens.
     pub(super) awaits_agent: bool,
+    /// It asked for a picture: the number of the back end's answer.
+    pub(super) awaits_picture: Option<u64>,
+    /// A file of which so many bytes go out behind what is waiting.
+    sending: Option<(File, u64)>,
+    attaches: Option<Attaches>,
     closed: bool,
+}
+
+/// How a connection becomes one to the guest's console.
+#[derive(Debug, Clone, Copy)]
+struct Attaches {
+    tail: u32,
+    read_only: bool,
 }
 
 impl Connection {
@@ -38,6 +52,9 @@ impl Connection {
             awaits_end: false,
             awaits_save: false,
             awaits_agent: false,
+            awaits_picture: None,
+            sending: None,
+            attaches: None,
             closed: false,
         };
         connection.queue(&Greeting {
@@ -51,7 +68,8 @@ impl Connection {
 
     /// What to poll the client for.
     pub(super) fn interest(&self) -> PollFlags {
-        if self.outgoing.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT }
+        let writes = !self.outgoing.is_empty() || self.sending.is_some();
+        if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }
     }
 
     /// Whether it is gone or was given up.
@@ -78,6 +96,11 @@ impl Connection {
         while let Some(end) = self.incoming.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.incoming.drain(..=end).collect();
             match understand(&line) {
+                Ok(want @ Want::Console { .. }) => {
+                    // What comes behind it is no call.
+                    wants.push(want);
+                    break;
+                }
                 Ok(want) => wants.push(want),
                 Err(report) => self.reply(&Reply::Refused(report)),
             }
@@ -89,6 +112,30 @@ impl Connection {
     pub(super) fn reply(&mut self, reply: &Reply) {
         self.queue(reply);
         self.flush();
+    }
+
+    /// Sends a picture: its size in a line, then its bytes. They stay in their file until they are taken.
+    pub(super) fn send_picture(&mut self, file: File, size: u64) {
+        self.queue(&Reply::Picture { size });
+        self.sending = Some((file, size));
+        self.flush();
+    }
+
+    /// Lets this become a connection to the guest's console.
+    pub(super) fn attach(&mut self, tail: u32, read_only: bool) {
+        self.queue(&Reply::Attached);
+        self.attaches = Some(Attaches { tail, read_only });
+    }
+
+    /// Whether it speaks this protocol no longer.
+    pub(super) const fn is_console(&self) -> bool {
+        self.attaches.is_some()
+    }
+
+    /// What it becomes, and of how many bytes it wants to know.
+    pub(super) fn into_viewer(self) -> Option<(Viewer, u32)> {
+        let Attaches { tail, read_only } = self.attaches?;
+        Some((Viewer::new(self.stream, self.outgoing, self.incoming, read_only), tail))
     }
 
     fn queue(&mut self, message: &impl serde::Serialize) {
@@ -104,7 +151,10 @@ impl Connection {
 
     /// Writes what is waiting.
     pub(super) fn flush(&mut self) {
-        while !self.outgoing.is_empty() && !self.closed {
+        while !self.closed {
+            if self.outgoing.is_empty() && !self.next_part() {
+                return;
+            }
             match self.stream.write(&self.outgoing) {
                 Ok(0) => self.closed = true,
                 Ok(count) => drop(self.outgoing.drain(..count)),
@@ -113,6 +163,25 @@ impl Connection {
                 Err(_) => self.closed = true,
             }
         }
+    }
+}
+
+impl Connection {
+    /// Takes more of the file that is being sent; `false` when there is none.
+    fn next_part(&mut self) -> bool {
+        let Some((mut file, left)) = self.sending.take() else { return false };
+        let mut chunk = [0; 16 * 1024];
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+        match file.read(chunk.get_mut(..wanted).unwrap_or_default()) {
+            // It is shorter than was said: what the client waits for cannot be sent.
+            Ok(0) | Err(_) => self.closed = true,
+            Ok(count) => {
+                self.outgoing.extend(chunk.iter().take(count));
+                let left = left.saturating_sub(count as u64);
+                self.sending = (left > 0).then_some((file, left));
+            }
+        }
+        !self.closed
     }
 }
 

@@ -20,6 +20,8 @@ use selfsame_machine::problem::Report;
 use selfsame_machine::report::{GuestReport, ReportReader};
 
 use super::connection::Connection;
+use super::console::{AttachError, Console};
+use super::pictures::Pictures;
 use super::protocol::{Reply, Status, Want};
 use super::tether::Bond;
 use crate::state::Vault;
@@ -47,10 +49,21 @@ pub(super) struct Doors {
     pub(super) listener: UnixListener,
     /// The port on which the guest reports.
     pub(super) report: Option<UnixStream>,
+    /// The guest's serial console, where it is more than a log.
+    pub(super) console: Option<Console>,
     /// Readable when this process is told to end.
     pub(super) signals: UnixStream,
     /// What binds the guest to the command that started it, if anything does.
     pub(super) bond: Option<Bond>,
+}
+
+/// What remains when the VM has ended.
+pub(super) struct Finished {
+    pub(super) end: End,
+    /// The clients. Those that wait for the end are told once all is released.
+    pub(super) waiting: Vec<Connection>,
+    /// With those who are attached to it.
+    pub(super) console: Option<Console>,
 }
 
 /// The running VM with everything that is polled for it.
@@ -68,6 +81,8 @@ pub(super) struct Driver<B> {
     /// Where the guest's state goes when it is suspended.
     pub(super) vault: Vault,
     clients: Vec<Connection>,
+    console: Option<Console>,
+    pictures: Pictures,
     /// What the guest did while its state was sealed: it is heard when it is clear what becomes of the state.
     held: Vec<BackendEvent>,
     /// Why a suspend came to nothing, not yet told.
@@ -85,8 +100,9 @@ impl<B: Backend> Driver<B> {
         status: Status,
         on_signal: Request,
         vault: Vault,
+        pictures: Pictures,
     ) -> Self {
-        let Doors { listener, report, signals, bond } = doors;
+        let Doors { listener, report, console, signals, bond } = doors;
         Self {
             life,
             guest,
@@ -98,6 +114,8 @@ impl<B: Backend> Driver<B> {
             on_signal,
             vault,
             clients: Vec::new(),
+            console,
+            pictures,
             held: Vec::new(),
             failure: None,
             reader: ReportReader::default(),
@@ -106,8 +124,8 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Drives the VM to its end. The clients that wait for the end are given back, to be told once all is released.
-    pub(super) fn run(mut self, chronicle: &mut impl Chronicle) -> (End, Vec<Connection>) {
+    /// Drives the VM to its end.
+    pub(super) fn run(mut self, chronicle: &mut impl Chronicle) -> Finished {
         loop {
             self.hear(chronicle);
             if let Phase::Ended(end) = self.life.phase {
@@ -115,7 +133,10 @@ impl<B: Backend> Driver<B> {
                 self.read_report(chronicle);
                 // Who asked while the guest was ending is answered, too.
                 self.serve(chronicle);
-                return (end, self.clients);
+                if let Some(console) = &mut self.console {
+                    console.finish();
+                }
+                return Finished { end, waiting: self.clients, console: self.console };
             }
             let ready = self.wait();
             if self.wake_at.is_some_and(|at| self.began.elapsed() >= at) {
@@ -136,6 +157,9 @@ impl<B: Backend> Driver<B> {
             // Events of the guest that came with them go first.
             self.hear(chronicle);
             self.serve(chronicle);
+            if let Some(console) = &mut self.console {
+                console.carry();
+            }
             if ready.listener && self.clients.len() < CLIENTS {
                 self.clients.extend(
                     self.listener.accept().ok().and_then(|(stream, _)| Connection::greet(stream).ok()),
@@ -315,6 +339,7 @@ impl<B: Backend> Driver<B> {
         let guest = self.guest.descriptors();
         descriptors.extend(self.vault.descriptor().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         descriptors.extend(guest.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
+        descriptors.extend(self.console.iter().flat_map(Console::polled));
         descriptors.extend(self.clients.iter().map(|client| PollFd::new(client, client.interest())));
         // An interruption or a refusal of the kernel is a look at everything.
         let outcome = rustix::event::poll(&mut descriptors, timeout.as_ref());
@@ -379,6 +404,20 @@ impl<B: Backend> Driver<B> {
                         client.awaits_end = true;
                         None
                     }
+                    Want::Console { tail, read_only } => match self.admits() {
+                        Ok(()) => {
+                            client.attach(tail, read_only);
+                            None
+                        }
+                        Err(error) => Some(Reply::Refused(Report::of(&error))),
+                    },
+                    Want::Screenshot => match self.pictures.begin(&mut self.guest) {
+                        Ok(number) => {
+                            client.awaits_picture = Some(number);
+                            None
+                        }
+                        Err(report) => Some(Reply::Refused(report)),
+                    },
                 };
                 if let Some(reply) = reply {
                     client.reply(&reply);
@@ -386,9 +425,34 @@ impl<B: Backend> Driver<B> {
             }
         }
         clients.retain(|client| !client.is_closed());
+        self.show_pictures(&mut clients);
+        let (attached, clients) = clients.into_iter().partition::<Vec<_>, _>(Connection::is_console);
         self.clients = clients;
+        for (viewer, tail) in attached.into_iter().filter_map(Connection::into_viewer) {
+            if let Some(console) = &mut self.console {
+                console.attach(viewer, tail);
+            }
+        }
         self.tell_failure();
         self.tell_agent();
+    }
+
+    fn admits(&self) -> Result<(), AttachError> {
+        self.console.as_ref().map_or(Err(AttachError::LogOnly), Console::admits)
+    }
+
+    /// Sends the pictures that are made to those who asked for them.
+    fn show_pictures(&mut self, clients: &mut [Connection]) {
+        for (number, picture) in self.pictures.take(&mut self.guest) {
+            let Some(client) = clients.iter_mut().find(|client| client.awaits_picture == Some(number)) else {
+                continue;
+            };
+            client.awaits_picture = None;
+            match picture {
+                Ok((file, size)) => client.send_picture(file, size),
+                Err(report) => client.reply(&Reply::Refused(report)),
+            }
+        }
     }
 }
 

@@ -15,9 +15,10 @@ use super::client::read_line;
 use super::problem::SupervisorError;
 use super::protocol::{Outcome, Status};
 use super::tether::Tether;
-use crate::bundle::LOGS;
+use crate::bundle::{LOGS, SUPERVISOR_LOG};
 use crate::context::{Context, LOCK_DIRECTORY};
 use crate::lock::PlaceSource;
+use crate::log;
 use crate::qemu::accelerator;
 
 /// What a supervisor is started for.
@@ -113,10 +114,8 @@ fn title(name: &str) -> OsString {
 
 /// Where a supervisor's last words go, should it have any. A VM whose folder cannot be written has no such place.
 fn log(folder: &Path) -> Stdio {
-    let logs = folder.join(LOGS);
-    drop(std::fs::create_dir(&logs));
-    let open = File::options().append(true).create(true).open(logs.join("supervisor.log"));
-    open.map_or_else(|_| Stdio::null(), Stdio::from)
+    drop(std::fs::create_dir(folder.join(LOGS)));
+    log::append(&folder.join(SUPERVISOR_LOG)).map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
 /// The last `count` lines that a log got since it was `from` bytes long, made printable.

@@ -25,9 +25,11 @@ mod adopt;
 mod chronicle;
 mod client;
 mod connection;
+mod console;
 mod driver;
 mod engine;
 mod launch;
+mod pictures;
 mod problem;
 mod protocol;
 mod record;
@@ -48,6 +50,7 @@ use std::time::{Duration, Instant};
 use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{Life, Request};
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Display;
 
 use crate::agent::Door;
 use crate::backend::AnyBackend;
@@ -57,7 +60,9 @@ use crate::socket::SocketFolder;
 use crate::state::Vault;
 use crate::store::Store;
 use chronicle::StoreChronicle;
-use driver::{Doors, Driver};
+use console::Console;
+use driver::{Doors, Driver, Finished};
+use pictures::Pictures;
 use tether::Bond;
 
 /// How long a second supervisor waits for what becomes of the first: the longest that a start may take. On macOS that is
@@ -79,6 +84,8 @@ struct Up {
     life: Life,
     guest: AnyBackend,
     report: Option<UnixStream>,
+    /// The connection to its serial console.
+    console: Option<UnixStream>,
     status: Status,
     record: RunRecord,
     /// What people should know.
@@ -226,7 +233,7 @@ impl Hold {
 
     /// Drives the VM to its end, gives everything back, and tells those who wait.
     fn drive(&mut self, up: Up, signals: UnixStream, tethered: bool) {
-        let Up { life, guest, report, status, record, notes: _, passage } = up;
+        let Up { life, guest, report, console, status, record, notes: _, passage } = up;
         let mut chronicle = StoreChronicle::new(&self.context, &record);
         let stop = u64::try_from(self.context.config.stop_timeout.as_millis()).unwrap_or(u64::MAX);
         let Ok(listener) = self.listener.try_clone() else {
@@ -238,12 +245,17 @@ impl Hold {
             (false, true) => Bond::cut().ok(),
             (false, false) => None,
         };
-        let doors = Doors { listener, report, signals, bond };
+        let folder = || FolderLock::open(&self.folder.pinned());
+        let (Ok(for_vault), Ok(for_log)) = (folder(), folder()) else { return };
+        let adopted = status.adopted;
+        let console = console.and_then(|serial| Console::new(serial, for_log, adopted).ok());
+        let doors = Doors { listener, report, console, signals, bond };
         let on_signal = Request::Stop { timeout_ms: stop };
-        let Ok(folder) = FolderLock::open(&self.folder.pinned()) else { return };
-        let vault = Vault::new(folder, record.made.clone());
-        let driver = Driver::new(life, guest, doors, status, on_signal, vault);
-        let (end, waiting) = driver.run(&mut chronicle);
+        let vault = Vault::new(for_vault, record.made.clone());
+        let display = record.made.as_ref().map(|made| made.display.as_str());
+        let pictures = Pictures::new(self.context.home.run(), display == Some(Display::Vga.text()));
+        let driver = Driver::new(life, guest, doors, status, on_signal, vault, pictures);
+        let Finished { end, waiting, console } = driver.run(&mut chronicle);
         let ended = chronicle.ended(&end, &self.context.home.run(), self.names);
         if let Some(passage) = &passage {
             passage.await_release();
@@ -256,6 +268,9 @@ impl Hold {
         }
         for mut client in waiting.into_iter().filter(|client| client.awaits_end || client.awaits_agent) {
             client.reply(&Reply::Ended(ended.clone()));
+        }
+        if let Some(console) = console {
+            console.farewell();
         }
     }
 
@@ -274,7 +289,8 @@ impl Hold {
 
     /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.
     fn forget_guest(&self) {
-        for name in [self.names.monitor(), self.names.report(), self.names.agent(), self.names.agent_lock()] {
+        let names = &self.names;
+        for name in [names.monitor(), names.report(), names.console(), names.agent(), names.agent_lock()] {
             drop(self.sockets.remove(&name));
         }
     }
@@ -300,6 +316,14 @@ impl Hold {
 fn signals() -> std::io::Result<UnixStream> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     caught(&[SIGTERM, SIGINT, SIGHUP])
+}
+
+/// A stream that becomes readable, without ever blocking, when this process is told to end in any way that can be heard.
+///
+/// # Errors
+/// When the kernel refuses another descriptor.
+pub fn endings() -> std::io::Result<UnixStream> {
+    signals()
 }
 
 /// A stream that becomes readable, without ever blocking, when the terminal interrupts this process.

@@ -56,6 +56,12 @@ pub enum SupervisorError {
     /// The supervisor could not be started.
     #[error("cannot start a supervisor")]
     Launch(#[source] io::Error),
+    /// The supervisor went away while it was listened to.
+    #[error("the supervisor of {name} is gone without a word; a guest of QEMU goes on without it")]
+    Lost {
+        /// The VM.
+        name: Named,
+    },
     /// The supervisor ended without a word.
     #[error("the supervisor of {name} ended before it could report")]
     Died {
@@ -72,7 +78,7 @@ impl Problem for SupervisorError {
             Self::NotOurs { .. } => Code::BundleInUse,
             Self::Qemu { .. } => Code::VmStartFailed,
             Self::Unavailable { .. } => Code::BackendUnavailable,
-            Self::Launch(_) | Self::Died { .. } => Code::SupervisorDied,
+            Self::Launch(_) | Self::Lost { .. } | Self::Died { .. } => Code::SupervisorDied,
         }
     }
 
@@ -89,6 +95,9 @@ impl Problem for SupervisorError {
             }
             Self::Unavailable { .. } => Vec::new(),
             Self::Launch(_) => Vec::new(),
+            Self::Lost { name } => {
+                vec![Hint::run("take it over, and come back to its console", named("console", name))]
+            }
             Self::Died { name } => vec![Hint::run("see what is left", named("why", name))],
         }
     }

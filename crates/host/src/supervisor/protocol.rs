@@ -48,6 +48,15 @@ pub enum Want {
     End,
     /// The state when an agent listens in the guest, however long that takes; the end, when that comes first.
     Agent,
+    /// The guest's console: behind the reply this connection carries its bytes both ways, and nothing else.
+    Console {
+        /// So many of the last bytes come first, as far as they are kept.
+        tail: u32,
+        /// The client sends nothing.
+        read_only: bool,
+    },
+    /// A picture of the guest's screen: behind the reply come its bytes.
+    Screenshot,
 }
 
 /// A line from the supervisor.
@@ -60,6 +69,13 @@ pub enum Reply {
     Answer(Answer),
     /// The VM has ended.
     Ended(Ended),
+    /// What follows is the guest's console.
+    Attached,
+    /// So many bytes follow: a picture of the guest's screen, in PNG.
+    Picture {
+        /// How many.
+        size: u64,
+    },
     /// What was accepted came to nothing: the VM that was to be suspended is as it was before.
     Failed(Report),
     /// The call was not understood.
@@ -151,6 +167,13 @@ mod tests {
             call(Want::Request(Request::Stop { timeout_ms: 5 })),
             r#"{"protocol":1,"want":{"request":{"request":"stop","timeout_ms":5}}}"#
         );
+        assert_eq!(
+            call(Want::Console { tail: 4096, read_only: true }),
+            r#"{"protocol":1,"want":{"console":{"tail":4096,"read_only":true}}}"#
+        );
+        assert_eq!(call(Want::Screenshot), r#"{"protocol":1,"want":"screenshot"}"#);
+        assert_eq!(serde_json::to_string(&Reply::Attached).unwrap(), r#""attached""#);
+        assert_eq!(serde_json::to_string(&Reply::Picture { size: 7 }).unwrap(), r#"{"picture":{"size":7}}"#);
         let denied = Answer::Denied { reason: "r".into(), unblock: "u".into() };
         assert_eq!(
             serde_json::to_string(&Reply::Answer(denied)).unwrap(),

@@ -59,6 +59,12 @@ impl RunNames {
         format!("{}.agent.lock", self.0)
     }
 
+    /// The guest's serial console, where QEMU listens.
+    #[must_use]
+    pub fn console(self) -> String {
+        format!("{}.console", self.0)
+    }
+
     /// The record.
     #[must_use]
     pub fn record(self) -> String {

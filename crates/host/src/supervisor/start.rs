@@ -95,7 +95,7 @@ impl Hold {
             ephemeral: bundle.spec.ephemeral,
             ended: None,
         };
-        let Started { mut guest, report, record, mut is_paused } =
+        let Started { mut guest, report, console, record, mut is_paused } =
             match engine.launch(self, &bundle, &passage, record, paused, saved.as_ref()) {
                 Ok(started) => started,
                 Err(report) => {
@@ -117,7 +117,7 @@ impl Hold {
             ));
         }
         let life = Life::adopted(is_paused).sharing_folders(!record.folders.is_empty());
-        Ok(Up { life, guest, report, status, record, notes, passage: Some(passage) })
+        Ok(Up { life, guest, report, console, status, record, notes, passage: Some(passage) })
     }
 
     /// What people should know of a state that the VM goes on from.
@@ -227,6 +227,7 @@ fn made(bundle: &Bundle, words: &Words, network: Network) -> Made {
         network,
         cpus: bundle.spec.cpus,
         memory: bundle.spec.memory.count(),
+        display: words.display.text().to_owned(),
         accelerator: words.accelerator.clone(),
         qemu: words.version,
         disks: bundle.remembered_files(),

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::{Folder, Spec, SpecError};
+use super::{Display, Folder, Spec, SpecError};
 use crate::identity::MacAddress;
 use crate::network::{Forward, Network};
 use crate::size::Bytes;
@@ -27,6 +27,8 @@ pub struct Change {
     pub ports: Option<Vec<Forward>>,
     /// The versioned machine type.
     pub machine: Option<String>,
+    /// The guest's screen.
+    pub display: Option<Display>,
     /// Whether the VM is kept from being deleted.
     pub protected: Option<bool>,
     /// The folders of the host that the guest can mount, all of them.
@@ -63,6 +65,7 @@ impl Change {
         changed.network = self.network.unwrap_or(spec.network);
         changed.ports = self.ports.clone().unwrap_or(changed.ports);
         changed.machine = self.machine.clone().or(changed.machine);
+        changed.display = self.display.unwrap_or(spec.display);
         changed.protected = self.protected.unwrap_or(spec.protected);
         changed.folders = self.folders.clone().unwrap_or(changed.folders);
         changed.autostart = self.autostart.unwrap_or(spec.autostart);
@@ -103,6 +106,11 @@ impl Change {
                 }),
             ),
             differing("machine", meant.machine != before.machine, meant.machine.as_deref().map(quoted)),
+            differing(
+                "display",
+                meant.display != before.display,
+                (meant.display != Display::default()).then(|| quoted(meant.display.text())),
+            ),
             differing(
                 "protected",
                 meant.protected != before.protected,
@@ -247,6 +255,14 @@ firmware = \"bios\"
         let none = Change { network: Some(Network::Nat), ..ports(&[]) };
         assert_eq!(none.edit(&changed).unwrap().0, "schema = 1\n# mine\n");
         assert!(matches!(ports(&["80:1", "80:2"]).edit(text), Err(ChangeError::After(_))));
+    }
+
+    #[test]
+    fn a_screen_is_taken_away_and_given_back() {
+        let display = |display| Change { display: Some(display), ..Change::default() };
+        let without = display(Display::None).edit("schema = 1\n").unwrap().0;
+        assert_eq!(without, "schema = 1\ndisplay = \"none\"\n");
+        assert_eq!(display(Display::Vga).edit(&without).unwrap().0, "schema = 1\n");
     }
 
     #[test]

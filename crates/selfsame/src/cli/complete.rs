@@ -136,9 +136,8 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
 
 fn which(command: &str) -> Which {
     match command {
-        "stop" | "kill" | "pause" | "resume" | "restart" | "ssh" | "ip" | "ssh-config" | "exec" => {
-            Which::Live
-        }
+        "stop" | "kill" | "pause" | "resume" | "restart" | "ssh" | "ip" | "ssh-config" | "exec"
+        | "console" | "screenshot" => Which::Live,
         "run" | "start" => Which::Startable,
         "delete" | "rename" => Which::Stopped,
         _ => Which::All,
@@ -215,6 +214,9 @@ mod tests {
             ("exec --env A=b ", Wanted::Vms(Which::Live)),
             ("exec web1 -- ", Wanted::Nothing),
             ("exec web1 -- ls ", Wanted::Nothing),
+            ("console ", Wanted::Vms(Which::Live)),
+            ("screenshot -o ", Wanted::Files),
+            ("logs -f ", Wanted::Vms(Which::All)),
             ("rm ", Wanted::Vms(Which::Stopped)),
             ("--format json get ", Wanted::Vms(Which::All)),
             ("stop -- -odd", Wanted::Vms(Which::Live)),

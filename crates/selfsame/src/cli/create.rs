@@ -13,7 +13,7 @@ use selfsame_machine::identity::{Kind, MacAddress};
 use selfsame_machine::name::VmName;
 use selfsame_machine::network::{Forward, Wish};
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::Guest;
+use selfsame_machine::spec::{Display, Guest};
 
 use super::net::Net;
 use super::{Global, Outcome, usage_problem};
@@ -75,6 +75,9 @@ pub(super) struct Arguments {
     /// Memory
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory: Bytes,
+    /// The guest's screen, of which `screenshot` makes pictures
+    #[arg(long, value_enum, default_value = "vga", value_name = "DISPLAY")]
+    display: Screen,
     /// `fresh`, or an identity: uuid:…, a label, a library id, a VM's name, a file, base64 text
     #[arg(long, value_name = "ARG", default_value = "fresh")]
     identity: OsString,
@@ -111,6 +114,24 @@ impl Arch {
         match self {
             Self::X86_64 => Architecture::X86_64,
             Self::Aarch64 => Architecture::Aarch64,
+        }
+    }
+}
+
+/// A screen by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Screen {
+    /// A VGA card
+    Vga,
+    /// No screen
+    None,
+}
+
+impl Screen {
+    pub(super) const fn display(self) -> Display {
+        match self {
+            Self::Vga => Display::Vga,
+            Self::None => Display::None,
         }
     }
 }
@@ -162,6 +183,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         },
         cpus: arguments.cpus,
         memory: arguments.memory,
+        display: arguments.display.display(),
         mac_address,
         network: arguments.net.network(),
         ports: arguments.ports,

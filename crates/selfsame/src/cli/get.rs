@@ -70,6 +70,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             "iso": bundle.spec.iso,
             "folders": bundle.spec.folders,
             "machine": bundle.spec.machine,
+            "display": bundle.spec.display,
             "protected": bundle.spec.protected,
             "origin": bundle.spec.origin,
             "status": status,

@@ -3,10 +3,12 @@
 //! A leaf command is one file: its arguments, whose doc comments are its help, and `run`. A command gives back how it
 //! ended as a [`Report`] or an [`Exit`]; only [`main`] turns that into an exit status.
 
+mod attend;
 mod autostart;
 mod complete;
 mod completion;
 mod config;
+mod console;
 mod cp;
 mod create;
 mod delete;
@@ -18,6 +20,7 @@ mod guest;
 mod identity;
 mod ip;
 mod list;
+mod logs;
 mod man;
 mod net;
 mod overview;
@@ -27,6 +30,7 @@ mod rename;
 mod request;
 mod restart;
 mod run;
+mod screenshot;
 mod set;
 mod setup;
 mod ssh;
@@ -74,6 +78,9 @@ Everyday:
   resume      Let paused guests go on
   suspend     Put guests to sleep on the disk, to go on at their next start
   exec        Run a command in a guest
+  console     Talk to a guest over its serial console
+  logs        Show what a guest wrote to its console, or what ran it had to say
+  screenshot  Make a picture of a guest's screen
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
   set         Change what a VM is made of
@@ -132,6 +139,9 @@ enum Command {
     Resume(request::ResumeArguments),
     Suspend(suspend::Arguments),
     Exec(exec::Arguments),
+    Console(console::Arguments),
+    Logs(logs::Arguments),
+    Screenshot(screenshot::Arguments),
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::Arguments),
     #[command(visible_alias = "inspect")]
@@ -235,6 +245,9 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failed> {
         Command::Pause(arguments) => request::pause(&context()?, &global, &arguments),
         Command::Resume(arguments) => request::resume(&context()?, &global, &arguments),
         Command::Suspend(arguments) => suspend::run(&context()?, &global, &arguments),
+        Command::Console(arguments) => console::run(&context()?, &global, &arguments),
+        Command::Logs(arguments) => logs::run(&context()?, &global, &arguments),
+        Command::Screenshot(arguments) => screenshot::run(&context()?, &global, &arguments),
         Command::List(arguments) => list::run(&context()?, &global, &arguments),
         Command::Get(arguments) => get::run(&context()?, &global, &arguments),
         Command::Set(arguments) => set::run(&context()?, &global, &arguments),

@@ -1,12 +1,9 @@
 //! `selfsame run` and `start`: start a VM, or take over one whose supervisor is gone.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use selfsame_host::bundle::{CONSOLE_LOG, Named};
+use selfsame_host::bundle::Named;
 use selfsame_host::context::Context;
 use selfsame_host::folders;
 use selfsame_host::gate::Overrides;
@@ -17,20 +14,25 @@ use selfsame_host::supervisor::{
     Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch,
 };
 use selfsame_machine::code::{Code, Exit};
-use selfsame_machine::lifecycle::{Cause, Request};
+use selfsame_machine::lifecycle::Cause;
 use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::Folder;
 
+use super::attend::{Keyboard, Manner, Signals, Subject, from_now};
+use super::logs::Follower;
 use super::{Global, Outcome, net, supervise};
 use crate::output::{Format, data, json, note};
 
 /// Start a VM, or take over one whose supervisor is gone
 ///
 /// Refused, with the reason, while a VM with the same identity, MAC address or disk runs. Without `-d` it shows the
-/// guest's serial console and stays until the VM ends; Ctrl-C stops the guest, twice kills it.
+/// guest's serial console and stays until the VM ends; Ctrl-C stops the guest, twice kills it. With `-it` every key goes to
+/// the guest, Ctrl-C as well, and Ctrl-] leaves: the VM goes on.
 ///
 /// Example: selfsame run -d web1
+///
+/// Example: selfsame run -it web1
 ///
 /// Example: selfsame run --accel tcg web1
 ///
@@ -42,6 +44,12 @@ pub(super) struct Arguments {
     /// Come back as soon as the guest runs
     #[arg(short, long)]
     detach: bool,
+    /// Hand the keyboard to the guest, as `console` does
+    #[arg(short, long, conflicts_with = "detach")]
+    interactive: bool,
+    /// The same: many hands type `-it`
+    #[arg(short = 't', hide = true, conflicts_with = "detach")]
+    tty: bool,
     #[command(flatten)]
     start: StartArguments,
 }
@@ -84,7 +92,7 @@ impl StartArguments {
     }
 
     pub(super) fn detached(self) -> Arguments {
-        Arguments { detach: true, start: self }
+        Arguments { detach: true, interactive: false, tty: false, start: self }
     }
 
     pub(super) fn wish(&self) -> Wish {
@@ -146,7 +154,7 @@ impl Accelerator {
 pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> Outcome {
     let folder = find(context, &arguments.start.vm)?;
     let (name, names) = (context.named(&folder), names(&folder)?);
-    let console = Console::after_now(&folder);
+    let log = from_now(&folder);
     let Launched { status, notes, tether: _ } = start(context, &arguments.start)?;
     for text in notes {
         note(&format!("note: {text}"));
@@ -162,8 +170,20 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     if !foreground {
         return Ok(Exit::Ok);
     }
-    note(&format!("{name} is running; Ctrl-C stops it, twice kills it"));
-    attend(context, &name, &folder, names, console)
+    let (keyboard, signals, keys) = if arguments.interactive || arguments.tty {
+        (Keyboard::found(None), Signals::Leave, "Ctrl-] leaves its console, and it goes on")
+    } else {
+        (Keyboard::None, Signals::Stop, "Ctrl-C stops it, twice kills it")
+    };
+    note(&format!("{name} is running; {keys}"));
+    let subject = Subject { context, name: &name, names };
+    // From its start on.
+    let manner = Manner { keyboard, signals, tail: u32::MAX };
+    let before = log.clone();
+    match subject.attend(manner, Some(log))? {
+        Some(exit) => Ok(exit),
+        None => ended_before(context, &name, &folder, before),
+    }
 }
 
 /// That a VM is up, for people.
@@ -200,41 +220,9 @@ pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {
     Ok(RunNames(lock.key()))
 }
 
-/// Shows the console until the VM ends.
-fn attend(context: &Context, name: &Named, folder: &Path, names: RunNames, mut console: Console) -> Outcome {
-    let run = context.home.run();
-    let gone = || -> Report { SupervisorError::Died { name: name.clone() }.into() };
-    let Some(mut client) = Client::connect(&run, names, PATIENCE)? else {
-        console.show();
-        return ended_before(context, name, folder);
-    };
-    client.ask_end()?;
-    let interrupts = interrupts()?;
-    let mut asked = false;
-    loop {
-        console.show();
-        match client.wait_end(Some(Duration::from_millis(100))) {
-            Ok(Some(ended)) => {
-                console.show();
-                return told(name, &ended);
-            }
-            Ok(None) => return Err(gone()),
-            Err(error) if error.is_time_out() => {}
-            Err(error) => return Err(error.into()),
-        }
-        if interrupts.taken() {
-            let request = if asked { Request::Kill } else { super::request::stop_request(context, None) };
-            note(if asked { "killing it" } else { "asking the guest to power down; Ctrl-C again kills it" });
-            asked = true;
-            if let Some(mut other) = Client::connect(&run, names, PATIENCE)? {
-                other.request(request)?;
-            }
-        }
-    }
-}
-
 /// The end of a guest that was gone before anybody could attend to it: the library has its story.
-fn ended_before(context: &Context, name: &Named, folder: &Path) -> Outcome {
+fn ended_before(context: &Context, name: &Named, folder: &Path, mut log: Follower) -> Outcome {
+    log.show(&mut |bytes| crate::output::bytes(bytes))?;
     let last = context.store_for_reading()?.runs().last(folder)?;
     let Some((reason, detail)) = last.and_then(|run| Some((run.end_reason?, run.end_detail?))) else {
         return Err(SupervisorError::Died { name: name.clone() }.into());
@@ -255,48 +243,4 @@ pub(super) fn told(name: &Named, ended: &Ended) -> Outcome {
     }
     note(&format!("{name} ended: {}", ended.explanation));
     Ok(Exit::Ok)
-}
-
-/// Counts interrupts from the terminal.
-struct Interrupts(std::os::unix::net::UnixStream);
-
-fn interrupts() -> Result<Interrupts, Report> {
-    selfsame_host::supervisor::interrupts()
-        .map(Interrupts)
-        .map_err(|source| SupervisorError::Launch(source).into())
-}
-
-impl Interrupts {
-    fn taken(&self) -> bool {
-        matches!((&self.0).read(&mut [0; 16]), Ok(1..))
-    }
-}
-
-/// The guest's serial log, from a moment on.
-struct Console {
-    path: PathBuf,
-    position: u64,
-}
-
-impl Console {
-    fn after_now(folder: &Path) -> Self {
-        let path = folder.join(CONSOLE_LOG);
-        let position = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Self { path, position }
-    }
-
-    fn show(&mut self) {
-        use std::io::{Seek as _, SeekFrom};
-        let mut new = Vec::new();
-        let read = File::open(&self.path).and_then(|mut log| {
-            log.seek(SeekFrom::Start(self.position))?;
-            log.take(1 << 20).read_to_end(&mut new)
-        });
-        if let Ok(count) = read {
-            self.position += u64::try_from(count).unwrap_or_default();
-            let mut out = std::io::stdout().lock();
-            // The guest's own bytes: its terminal control is what a console is for.
-            drop(out.write_all(&new).and_then(|()| out.flush()));
-        }
-    }
 }

@@ -16,6 +16,7 @@ use selfsame_machine::problem::Report;
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::Change;
 
+use super::create::Screen;
 use super::net::Net;
 use super::{Global, Outcome, identity};
 use crate::output::{Format, data, json, note};
@@ -56,6 +57,9 @@ pub(super) struct Arguments {
     /// No port of the host leads into it
     #[arg(long, conflicts_with = "ports", group = "values")]
     no_ports: bool,
+    /// The guest's screen
+    #[arg(long, value_enum, value_name = "DISPLAY", group = "values")]
+    display: Option<Screen>,
     /// The label of its identity in the library; empty to take it away
     #[arg(long, value_name = "TEXT", group = "values")]
     label: Option<String>,
@@ -100,6 +104,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             (false, []) => None,
             (false, texts) => Some(folders::asked(&context.home, texts)?),
         },
+        display: arguments.display.map(Screen::display),
         protected: arguments.protect.map(|switch| switch == Switch::On),
         autostart: arguments.autostart.map(|switch| switch == Switch::On),
     };
@@ -167,6 +172,7 @@ impl Changed {
                 "folders": bundle.spec.folders,
                 "network": bundle.spec.network,
                 "ports": super::net::texts(&bundle.spec.ports),
+                "display": bundle.spec.display,
                 "protected": bundle.spec.protected,
                 "label": self.label,
                 "awaits_start": self.awaits_start,

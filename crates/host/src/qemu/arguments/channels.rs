@@ -20,8 +20,10 @@ pub struct Descriptors {
     pub report: RawFd,
     /// A listening unix socket for the guest's agent; the same holds.
     pub agent: RawFd,
-    /// A file for the guest's serial output, open for writing **only**, and appending.
+    /// A listening unix socket for the guest's serial console; the same holds.
     pub console: RawFd,
+    /// A file for the guest's serial output, open for writing **only**, and appending.
+    pub log: RawFd,
 }
 
 /// What the agent's port and its connection are called in QEMU.
@@ -29,12 +31,18 @@ pub const AGENT: &str = "agent";
 
 impl Plan {
     pub(super) fn channels(&self, line: &mut Line) {
-        let Descriptors { qmp, report, agent, console } = self.descriptors;
+        let Descriptors { qmp, report, agent, console, log } = self.descriptors;
         line.option("-chardev", format!("socket,id=qmp,fd={qmp},server=on,wait=off"))
             .option("-mon", "chardev=qmp,mode=control")
-            // A descriptor set lets QEMU "open" the log without a name, and so without a way to be misled by one.
-            .option("-add-fd", format!("fd={console},set=1"))
-            .option("-chardev", "file,id=console,path=/dev/fdset/1,append=on")
+            // A descriptor set lets QEMU "open" the log without a name, and so without a way to be misled by one. QEMU
+            // itself writes it: it is whole also while nobody is connected to the socket.
+            .option("-add-fd", format!("fd={log},set=1"))
+            .option(
+                "-chardev",
+                format!(
+                    "socket,id=console,fd={console},server=on,wait=off,logfile=/dev/fdset/1,logappend=on"
+                ),
+            )
             .option("-serial", "chardev:console")
             .option("-device", "virtio-serial-pci")
             .option("-chardev", format!("socket,id=report,fd={report},server=on,wait=off"))

@@ -27,7 +27,8 @@ fn plan() -> Plan {
         network: Network::Nat,
         mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
         forwards: Vec::new(),
-        descriptors: Descriptors { qmp: 5, report: 6, agent: 8, console: 7 },
+        display: Display::Vga,
+        descriptors: Descriptors { qmp: 5, report: 6, agent: 8, console: 7, log: 9 },
         paused: false,
         incoming: false,
     }
@@ -95,7 +96,8 @@ fn the_whole_vector() {
         ownership: Ownership::Recorded,
         ..plan()
     };
-    let bare = Plan { sandbox: false, network: Network::None, paused: true, ..plan() };
+    let bare =
+        Plan { display: Display::None, sandbox: false, network: Network::None, paused: true, ..plan() };
     let Boot::Uefi(aavmf) = flash("/usr/share/AAVMF/AAVMF_CODE.fd") else { panic!() };
     let arm = |boot: Boot| Plan {
         architecture: Architecture::Aarch64,

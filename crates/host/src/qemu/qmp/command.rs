@@ -37,6 +37,16 @@ pub enum Command {
     GetFd,
     /// Puts a descriptor that comes along into a new set, whose number is the answer.
     AddFd,
+    /// Puts a descriptor that comes along into a set of this number.
+    AddFdTo {
+        /// Its number.
+        set: u32,
+    },
+    /// Writes a picture of the screen, in PNG, into such a set. From 7.1 on.
+    Screendump {
+        /// Its number.
+        set: u32,
+    },
     /// Removes such a set.
     RemoveFd {
         /// Its number.
@@ -95,6 +105,8 @@ impl Command {
             Self::MigrationSpeed => "migrate-set-parameters",
             Self::GetFd => "getfd",
             Self::AddFd => "add-fd",
+            Self::AddFdTo { .. } => "add-fd",
+            Self::Screendump { .. } => "screendump",
             Self::RemoveFd { .. } => "remove-fd",
             Self::Migrate(_) => "migrate",
             Self::MigrateIncoming(_) => "migrate-incoming",
@@ -113,7 +125,10 @@ impl Command {
             // In bytes a second: more than any disk takes.
             Self::MigrationSpeed => Some(json!({ "max-bandwidth": 1_u64 << 40 })),
             Self::GetFd => Some(json!({ "fdname": STATE })),
-            Self::RemoveFd { set } => Some(json!({ "fdset-id": set })),
+            Self::Screendump { set } => {
+                Some(json!({ "filename": format!("/dev/fdset/{set}"), "format": "png" }))
+            }
+            Self::AddFdTo { set } | Self::RemoveFd { set } => Some(json!({ "fdset-id": set })),
             Self::Migrate(passed) | Self::MigrateIncoming(passed) => Some(json!({ "uri": passed.uri() })),
             Self::AddForward(forward) => {
                 let line = format!("hostfwd_add {CARD} {}", hostfwd(&forward));

@@ -63,6 +63,12 @@ impl Monitor {
         Ok(monitor)
     }
 
+    /// The id of the last command.
+    #[must_use]
+    pub const fn last_id(&self) -> Id {
+        Id(self.wire.last_id)
+    }
+
     /// What QEMU said of itself.
     #[must_use]
     pub const fn greeting(&self) -> &Greeting {
@@ -77,6 +83,19 @@ impl Monitor {
     /// QEMU does not take it in time, or has hung up.
     pub fn send(&mut self, command: Command, limit: Duration) -> Result<Id, QmpError> {
         self.wire.send(command, Deadline::after(limit))
+    }
+
+    /// The same with a descriptor that QEMU gets along with the command.
+    ///
+    /// # Errors
+    /// As [`Monitor::send`].
+    pub fn send_with(
+        &mut self,
+        command: Command,
+        passed: BorrowedFd<'_>,
+        limit: Duration,
+    ) -> Result<Id, QmpError> {
+        self.wire.send_with(command, passed, Deadline::after(limit))
     }
 
     /// Takes what has come, without waiting.

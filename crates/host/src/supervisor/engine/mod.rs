@@ -17,6 +17,7 @@ use std::os::unix::net::UnixStream;
 
 use selfsame_machine::network::Connection;
 use selfsame_machine::problem::Report;
+use selfsame_machine::spec::Display;
 
 use super::Hold;
 use super::launch::Options;
@@ -42,6 +43,8 @@ pub(super) struct Words {
     pub(super) accelerator: String,
     pub(super) accelerator_reason: String,
     pub(super) machine: String,
+    /// The screen, as far as a state depends on it and pictures can be made of it.
+    pub(super) display: Display,
     /// QEMU's version, where it is QEMU.
     pub(super) version: Option<Version>,
     /// Which devices the guest finds; see [`crate::qemu::arguments::DEVICES`].
@@ -52,6 +55,7 @@ pub(super) struct Words {
 pub(super) struct Started {
     pub(super) guest: AnyBackend,
     pub(super) report: Option<UnixStream>,
+    pub(super) console: Option<UnixStream>,
     pub(super) record: RunRecord,
     pub(super) is_paused: bool,
 }

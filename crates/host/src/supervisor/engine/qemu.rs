@@ -1,6 +1,5 @@
 //! Starting QEMU.
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use selfsame_machine::identity::{GenericId, Identity};
 use selfsame_machine::lifecycle::Order;
 use selfsame_machine::network::Connection;
 use selfsame_machine::problem::Report;
-use selfsame_machine::spec::{Boot, Guest};
+use selfsame_machine::spec::{Boot, Display, Guest};
 
 use super::opened;
 use super::settle::{self, Settled};
@@ -21,6 +20,7 @@ use crate::bundle::{Bundle, CONSOLE_LOG, LOGS, NVRAM, QEMU_LOG};
 use crate::context::Context;
 use crate::files::{FileError, read_bounded, write_new_sparse};
 use crate::gate::Passage;
+use crate::log;
 use crate::process::{ProcessHandle, ProcessId};
 use crate::qemu::accelerator::{Accelerator, Choice};
 use crate::qemu::architecture::Hardware;
@@ -67,6 +67,7 @@ pub(in crate::supervisor) struct Prepared {
     boot: arguments::Boot,
     machine: String,
     connection: Connection,
+    display: Display,
 }
 
 impl Prepared {
@@ -84,7 +85,8 @@ impl Prepared {
         let choice = context.accelerator(architecture, options.accelerator);
         let boot = boot(context, bundle, passage)?;
         let machine = bundle.spec.machine.clone().unwrap_or_else(|| installation.machine.clone());
-        Ok(Self { id, installation, choice, boot, machine, connection })
+        let display = bundle.spec.display;
+        Ok(Self { id, installation, choice, boot, machine, connection, display })
     }
 
     pub(super) fn words(&self) -> Words {
@@ -93,6 +95,7 @@ impl Prepared {
             accelerator: self.choice.accelerator.text().to_owned(),
             accelerator_reason: self.choice.reason.to_string(),
             machine: self.machine.clone(),
+            display: self.display,
             version: Some(self.installation.version),
             devices: arguments::DEVICES,
         }
@@ -118,6 +121,7 @@ impl Prepared {
             network: self.connection.network,
             mac_addresses: vec![bundle.mac_address().to_string()],
             forwards: opened::named(&self.connection),
+            display: self.display,
             descriptors,
             paused: paused || incoming,
             incoming,
@@ -144,26 +148,30 @@ impl Prepared {
         }
         let append = |file: &str| {
             let path = bundle.folder.join(file);
-            File::options().append(true).create(true).open(&path).map_err(FileError::failed("write", &path))
+            log::append(&path).map_err(FileError::failed("write", &path))
         };
-        let (log, console) = (append(QEMU_LOG)?, append(CONSOLE_LOG)?);
+        let (log, console_log) = (append(QEMU_LOG)?, append(CONSOLE_LOG)?);
         let said_before = log.metadata().map_or(0, |metadata| metadata.len());
         let monitor = hold.sockets.listen(&hold.names.monitor()).map_err(run_failed(&run))?;
         let report = hold.sockets.listen(&hold.names.report()).map_err(run_failed(&run))?;
         let agent = hold.sockets.listen(&hold.names.agent()).map_err(run_failed(&run))?;
         std::fs::write(run.join(hold.names.agent_lock()), b"").map_err(run_failed(&run))?;
+        let console = hold.sockets.listen(&hold.names.console()).map_err(run_failed(&run))?;
+        // Before QEMU is there to accept it: not a byte of the guest comes before us.
+        let serial = hold.sockets.connect(&hold.names.console()).map_err(run_failed(&run))?;
         let descriptors = Descriptors {
             qmp: monitor.as_raw_fd(),
             report: report.as_raw_fd(),
             agent: agent.as_raw_fd(),
             console: console.as_raw_fd(),
+            log: console_log.as_raw_fd(),
         };
         let accelerated = self.choice.accelerator != Accelerator::Tcg;
         let binary = self.installation.binary.clone();
         let connection = self.connection.clone();
         let name = hold.context.named(&bundle.folder);
         let arguments = self.plan(bundle, descriptors, paused, saved.is_some()).arguments()?;
-        let own = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd()];
+        let own = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd(), console_log.as_fd()];
         let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
         record.write(&run, hold.names).map_err(run_failed(&run))?;
         let mut child =
@@ -197,6 +205,7 @@ impl Prepared {
                 };
                 record.link = Some(link);
                 drop(record.write(&run, hold.names));
+                drop(console);
                 let report = connect_report(hold, report);
                 let mut guest = Qemu::started(id, handle, child, monitor);
                 guest.reach_agent(hold.agent(&bundle.folder));
@@ -208,7 +217,13 @@ impl Prepared {
                     })?;
                 }
                 let is_paused = saved.is_some() || state != RunState::Running;
-                Ok(Started { guest: AnyBackend::Qemu(Box::new(guest)), report, record, is_paused })
+                Ok(Started {
+                    guest: AnyBackend::Qemu(Box::new(guest)),
+                    report,
+                    console: serial,
+                    record,
+                    is_paused,
+                })
             }
             Err(source) => {
                 end(&mut child);

@@ -8,6 +8,7 @@ use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::{GRACE, Order};
 use selfsame_machine::network::{Connection, Network};
 use selfsame_machine::problem::{Problem, Report};
+use selfsame_machine::spec::Display;
 use selfsame_vz::{Parts, Plan, Retry, Vz, VzError};
 
 use super::settle::{self, Settled};
@@ -67,6 +68,7 @@ impl Prepared {
             accelerator: "vz".to_owned(),
             accelerator_reason: "Virtualization.framework runs guests on a Mac".to_owned(),
             machine: String::new(),
+            display: Display::None,
             version: None,
             devices: crate::state::FIRST_DEVICES,
         }
@@ -91,7 +93,7 @@ impl Prepared {
             drop(std::fs::remove_file(run.join(hold.names.record())));
         }
         let (guest, report, is_paused) = launched?;
-        Ok(Started { guest: AnyBackend::Vz(guest), report, record, is_paused })
+        Ok(Started { guest: AnyBackend::Vz(guest), report, console: None, record, is_paused })
     }
 
     fn start(self, order: Order) -> Result<(Hosted, Option<std::os::unix::net::UnixStream>, bool), Report> {

@@ -15,6 +15,7 @@ use selfsame_host::qemu::arguments::{Boot, Descriptors, Ownership, Plan};
 use selfsame_host::qemu::installation::Installation;
 use selfsame_host::qemu::process;
 use selfsame_host::qemu::qmp::Monitor;
+use selfsame_machine::spec::Display;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -75,7 +76,8 @@ impl Running {
         let report = UnixListener::bind(name("report")).unwrap();
         let agent = UnixListener::bind(name("agent")).unwrap();
         let append = |name: PathBuf| OpenOptions::new().append(true).create(true).open(name).unwrap();
-        let (console, log) = (append(name("console")), append(name("log")));
+        let (serial, log) = (append(name("serial.log")), append(name("log")));
+        let console = std::os::unix::net::UnixListener::bind(name("console")).unwrap();
         let mut plan = Plan {
             name: "test, with = and ü".to_owned(),
             architecture: installation.architecture,
@@ -94,18 +96,20 @@ impl Running {
             network: selfsame_machine::network::Network::Nat,
             mac_addresses: vec!["52:54:00:12:34:56".to_owned()],
             forwards: Vec::new(),
+            display: Display::Vga,
             descriptors: Descriptors {
                 qmp: monitor.as_raw_fd(),
                 report: report.as_raw_fd(),
                 agent: agent.as_raw_fd(),
                 console: console.as_raw_fd(),
+                log: serial.as_raw_fd(),
             },
             paused: true,
             incoming: false,
         };
         change(&mut plan);
         let arguments: Vec<OsString> = plan.arguments().unwrap();
-        let inherit = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd()];
+        let inherit = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd(), serial.as_fd()];
         let alone = starting();
         let child = process::spawn(&installation.binary, &arguments, folder.path(), &log, &inherit).unwrap();
         drop(alone);

@@ -2,6 +2,9 @@
 
 mod completion;
 mod contract;
+mod events;
 mod identity;
+mod logs;
+mod screenshot;
 mod setup;
 mod shapes;

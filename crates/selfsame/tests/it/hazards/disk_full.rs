@@ -6,10 +6,10 @@ use std::process::Command;
 use crate::support::{TestEnv, skipped};
 
 /// A small file system in memory, mounted for one test.
-struct Small(PathBuf);
+pub(super) struct Small(pub(super) PathBuf);
 
 impl Small {
-    fn mount(env: &TestEnv, size: &str) -> Option<Self> {
+    pub(super) fn mount(env: &TestEnv, size: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             skipped("needs root to mount a small file system");
             return None;

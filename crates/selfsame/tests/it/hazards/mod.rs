@@ -5,6 +5,7 @@
 mod agent;
 mod bundle;
 mod changes;
+mod console;
 mod copies;
 mod deletion;
 mod disk_full;

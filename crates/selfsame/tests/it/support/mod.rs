@@ -4,6 +4,8 @@ mod env;
 mod guest_files;
 mod output;
 mod process;
+mod pty;
+mod sector;
 mod user;
 mod watch;
 
@@ -11,6 +13,8 @@ pub(crate) use env::TestEnv;
 pub(crate) use guest_files::other_guest;
 pub(crate) use output::Output;
 pub(crate) use process::{Process, Signal, is_alive, send, together, until};
+pub(crate) use pty::Pty;
+pub(crate) use sector::Sector;
 pub(crate) use user::{Pids, User, set_mode};
 
 use std::io::Write as _;
