@@ -92,14 +92,14 @@ pub enum ReachError {
         source: io::Error,
     },
     /// It did not get through.
-    #[error("`{program}` failed for {name}{}", said.last().map(|line| format!(": {line}")).unwrap_or_default())]
+    #[error("`{program}` failed for {name}{}", said.as_ref().map(|line| format!(": {line}")).unwrap_or_default())]
     Failed {
         /// The VM.
         name: Named,
         /// The program.
         program: &'static str,
-        /// Its last lines.
-        said: Vec<String>,
+        /// Its last line.
+        said: Option<String>,
         /// Whether it was refused for want of a key or password.
         denied: bool,
     },

@@ -158,12 +158,12 @@ impl Session {
         let status = command.status().map_err(failed)?;
         let said = tail(log.file());
         match status.code().and_then(|code| u8::try_from(code).ok()) {
-            Some(255) if !reported(&said) => Err(self.failure(&said).into()),
+            Some(255) if !reported(&said) => Err(self.failure(&said)),
             Some(code) => Ok(code),
             None => {
                 let signal = status.signal().unwrap_or_default();
                 let said = format!("it was ended by signal {signal}");
-                Err(self.failure(&said).into())
+                Err(self.failure(&said))
             }
         }
     }
@@ -184,17 +184,21 @@ impl Session {
         }
         let status = child.wait().map_err(failed)?;
         let said = String::from_utf8_lossy(&said);
-        if status.success() { Ok(lines(&said)) } else { Err(self.failure(&said).into()) }
+        if status.success() { Ok(lines(&said)) } else { Err(self.failure(&said)) }
     }
 
-    fn failure(&self, said: &str) -> ReachError {
+    fn failure(&self, said: &str) -> Report {
         let name = self.door.name.clone();
         // Two places of OpenSSH's sshconnect.c say so, for years in the same words.
         if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-            return ReachError::HostKeyChanged { name };
+            return ReachError::HostKeyChanged { name }.into();
         }
+        let mut said_before = lines(said);
+        let last = said_before.pop();
         let denied = said.contains("Permission denied (");
-        ReachError::Failed { name, program: self.name, said: lines(said), denied }
+        let mut report = Report::from(ReachError::Failed { name, program: self.name, said: last, denied });
+        report.causes.extend(said_before);
+        report
     }
 }
 
@@ -426,11 +430,12 @@ mod tests {
     fn another_host_key_is_told_in_our_own_words() {
         let session = Session { door: door(), program: "ssh".into(), arguments: Vec::new(), name: "ssh" };
         let said = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.\n";
-        let report = Report::from(session.failure(said));
+        let report = session.failure(said);
         assert_eq!(report.code.text(), "net.host_key_changed");
         let forget = report.hints.iter().filter_map(|hint| hint.command.as_deref()).next_back();
         assert_eq!(forget, Some("selfsame ssh --forget-host-key web1"));
-        let denied = Report::from(session.failure("debian@127.0.0.1: Permission denied (publickey).\n"));
+        let denied = session.failure("first\ndebian@127.0.0.1: Permission denied (publickey).\n");
+        assert_eq!(denied.causes, ["first"]);
         assert_eq!(denied.message, "`ssh` failed for web1: debian@127.0.0.1: Permission denied (publickey).");
         assert_eq!(denied.hints.len(), 1);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use selfsame_host::reach::{Door, Patience, await_server};
 use selfsame_machine::problem::Report;
+use selfsame_machine::span::Span;
 
 use crate::output::note;
 
@@ -20,19 +21,20 @@ const QUIET: Duration = Duration::from_secs(2);
 /// How long a guest's SSH server is waited for.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct Waiting {
-    /// How long to wait for the guest's SSH server, in seconds; 0 does not
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
-    wait: u32,
+    /// How long to wait for the guest's SSH server: seconds, or with a unit, `500ms`, `5m`; 0 does not
+    #[arg(long, value_name = "TIME", default_value = "60")]
+    wait: Span,
 }
 
 impl Waiting {
     pub(super) fn attend(self, door: &Door) -> Result<(), Report> {
-        if self.wait == 0 {
+        let limit = self.wait.duration();
+        if limit.is_zero() {
             return Ok(());
         }
-        let limit = Duration::from_secs(self.wait.into());
-        let told =
-            || note(&format!("waiting for the SSH server of {}, up to {} s in all", door.name, self.wait));
+        let told = || {
+            note(&format!("waiting for the SSH server of {}, up to {} s in all", door.name, limit.as_secs()))
+        };
         Ok(await_server(door, Patience { limit, quiet: QUIET }, told)?)
     }
 }

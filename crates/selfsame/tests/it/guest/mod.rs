@@ -6,3 +6,4 @@ mod console;
 mod debian;
 mod firmware;
 mod folders;
+mod reach;
