@@ -54,7 +54,12 @@ fn fill(identities: usize, vms: usize) -> Result<(), Box<dyn Error>> {
             guest: Some(Guest::Linux),
             mac_address: Some(fresh_mac()?),
             boot: Boot::Bios,
-            disks: Some(vec![Disk { file: RAW_DISK.to_owned(), format: DiskFormat::Raw, read_only: false }]),
+            disks: Some(vec![Disk {
+                file: RAW_DISK.to_owned(),
+                format: DiskFormat::Raw,
+                read_only: false,
+                size: None,
+            }]),
             ..Spec::default()
         };
         fs::write(folder.join(RAW_DISK), [0; 512])?;

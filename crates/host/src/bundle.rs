@@ -222,7 +222,7 @@ impl Bundle {
         usual
             .into_iter()
             .filter(|(file, _)| self.folder.join(file).exists())
-            .map(|(file, format)| Disk { file: file.to_owned(), format, read_only: false })
+            .map(|(file, format)| Disk { file: file.to_owned(), format, read_only: false, size: None })
             .collect()
     }
 

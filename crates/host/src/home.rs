@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $SELFSAME_HOME, else $XDG_DATA_HOME/selfsame (Linux, when set), else ~/.selfsame
-//!   library.db   vms/NAME.vm/   cache/   config.toml   known_hosts
+//!   library.db   vms/NAME.vm/   images/   cache/   config.toml   known_hosts
 //!   run/         sockets: 0700, ours, never a symbolic link
 //! ```
 //!
@@ -142,6 +142,12 @@ impl Home {
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    /// Images that others publish, which VMs are made of.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
     }
 
     /// Sockets of running VMs.

@@ -119,6 +119,12 @@ codes! {
     SshFailed "ssh.failed" => Failed, "OpenSSH's client failed";
     RequestDenied "request.denied" => Refused, "The request does not fit the VM's state";
     RequestTimedOut "request.timed_out" => Failed, "The VM did not do it in time";
+    ImageUnknown "image.unknown" => NotFound, "No such image";
+    ImageInvalid "image.invalid" => Failed, "The file cannot be a guest's disk";
+    ImageFetch "image.fetch" => Failed, "The image cannot be fetched";
+    ImageInUse "image.in_use" => InUse, "The image is being fetched";
+    ImageMismatch "image.mismatch" => Refused, "The image is not what was published";
+    SeedInvalid "seed.invalid" => Usage, "The guest cannot be told so at its first start";
     BackendUnavailable "backend.unavailable" => Refused, "This host cannot run such a guest";
     FolderRefused "folder.refused" => Refused, "The folder cannot be shared with a guest";
     AgentNone "agent.none" => Failed, "No agent listens in the guest";

@@ -14,6 +14,8 @@ pub const NVRAM: &str = "NVRAM";
 pub const RAW_DISK: &str = "Disk.img";
 /// The disk in QEMU's format.
 pub const QCOW2_DISK: &str = "disk.qcow2";
+/// What the guest is told of itself at its first start, as a disk.
+pub const SEED: &str = "seed.img";
 /// The folder of logs.
 pub const LOGS: &str = "Logs";
 /// The serial console's log, in [`LOGS`].
@@ -39,7 +41,7 @@ pub const STATE_MEMORY: &str = "memory";
 /// What the state was made with, in [`STATE`].
 pub const STATE_DESCRIPTION: &str = "state.toml";
 /// Everything that a VM's folder holds, but for disks of other names.
-pub const PARTS: [&str; 13] = [
+pub const PARTS: [&str; 14] = [
     IDENTIFIER,
     SPEC,
     HARDWARE_MODEL,
@@ -47,6 +49,7 @@ pub const PARTS: [&str; 13] = [
     NVRAM,
     RAW_DISK,
     QCOW2_DISK,
+    SEED,
     LOGS,
     KERNEL,
     INITRD,

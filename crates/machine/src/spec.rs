@@ -95,6 +95,16 @@ pub struct Disk {
     /// The guest may not write.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// How large the guest's disk is to be at least: a smaller one is grown at the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "size_text")]
+    pub size: Option<Bytes>,
+}
+
+fn size_text<S: serde::Serializer>(size: &Option<Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+    match size {
+        Some(size) => size.serialize_text(serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// The screen that a guest has.
@@ -413,6 +423,7 @@ mod tests {
                 file: "a,b=\"c\".img".into(),
                 format: DiskFormat::Raw,
                 read_only: true,
+                size: Some(Bytes::gibibytes(20)),
             }]),
             iso: Some("/x.iso".into()),
             folders: vec![
@@ -446,6 +457,7 @@ mod tests {
         file = 'a,b="c".img'
         format = "raw"
         read_only = true
+        size = "20GiB"
 
         [origin]
         created = "t"

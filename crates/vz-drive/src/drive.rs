@@ -217,7 +217,8 @@ fn plan(folder: &Path) -> Result<Plan> {
         Err(_) => Spec::default(),
     };
     let hardware_model = std::fs::read(file(HARDWARE_MODEL)).ok();
-    let usual = || vec![Disk { file: RAW_DISK.to_owned(), format: DiskFormat::Raw, read_only: false }];
+    let usual =
+        || vec![Disk { file: RAW_DISK.to_owned(), format: DiskFormat::Raw, read_only: false, size: None }];
     let disks = spec.disks.clone().unwrap_or_else(usual);
     let identifier = Blob::read(&identifier);
     Plan::of(&Parts {

@@ -324,7 +324,8 @@ mod tests {
         fn new(identity: Identity) -> Self {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join(AUXILIARY_STORAGE), "x").unwrap();
-            let disk = Disk { file: "Disk.img".into(), format: DiskFormat::Raw, read_only: false };
+            let disk =
+                Disk { file: "Disk.img".into(), format: DiskFormat::Raw, read_only: false, size: None };
             Self {
                 folder,
                 spec: Spec::default(),
@@ -430,7 +431,8 @@ mod tests {
         std::fs::remove_file(vm.folder.path().join(AUXILIARY_STORAGE)).unwrap();
         assert!(matches!(vm.plan(), Err(PlanError::Missing { path }) if path.ends_with("AuxiliaryStorage")));
         let mut vm = Vm::new(mac());
-        vm.disks[0] = Disk { file: "a b.qcow2".into(), format: DiskFormat::Qcow2, read_only: false };
+        vm.disks[0] =
+            Disk { file: "a b.qcow2".into(), format: DiskFormat::Qcow2, read_only: false, size: None };
         let error = vm.plan().unwrap_err();
         assert_eq!(error.code(), Code::BackendUnavailable);
         let command = error.hints()[0].command.clone().unwrap();

@@ -5,7 +5,6 @@
 //! creates there removes it.
 
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
@@ -15,11 +14,13 @@ use selfsame_machine::identity::{Identity, Kind, MacAddress};
 use selfsame_machine::name::VmName;
 use selfsame_machine::network::{Forward, Network};
 use selfsame_machine::problem::{Hint, Problem, Report, shell_word};
+use selfsame_machine::seed::{Seed, UserData, VolumeError};
 use selfsame_machine::size::Bytes;
-use selfsame_machine::spec::{Boot, Disk, DiskFormat, Display, Folder, Guest, Origin, SCHEMA, Spec};
+use selfsame_machine::spec::{Boot, Disk, DiskFormat, Display, Folder, Guest, Login, Origin, SCHEMA, Spec};
 
-use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK, SPEC};
+use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK, SEED, SPEC};
 use crate::context::Context;
+use crate::disk::{self, DiskError};
 use crate::files::{CopyMethod, FileError, copy_new};
 use crate::lock::FolderLock;
 use crate::store::{IdentityRow, NewEvent, Store};
@@ -36,8 +37,22 @@ pub enum DiskSource {
     None,
     /// An empty one of this size.
     Empty(Bytes),
-    /// A copy of this image, raw or qcow2.
-    Image(PathBuf),
+    /// A copy of an image, raw or qcow2.
+    Image {
+        /// The image.
+        image: PathBuf,
+        /// How large the guest's disk is to be, if not as large as the image's.
+        size: Option<Bytes>,
+    },
+}
+
+/// What the guest is told at its first start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstStart {
+    /// What it does.
+    pub user_data: UserData,
+    /// Who logs in to it afterwards, where that is known.
+    pub user: Option<String>,
 }
 
 /// How the new VM boots; files are copied into the bundle.
@@ -95,6 +110,8 @@ pub struct NewVm {
     pub folders: Vec<Folder>,
     /// An optical disc in the drive, by its absolute path.
     pub iso: Option<PathBuf>,
+    /// What it is told at its first start, for guests with cloud-init.
+    pub first_start: Option<FirstStart>,
     /// Whether it is made for one run, and deleted at its end. Its identity is not kept in the library then.
     pub ephemeral: bool,
 }
@@ -121,10 +138,10 @@ enum CreateError {
     UuidForMacos,
     #[error("macOS guests run on Apple silicon Macs only")]
     MacosElsewhere,
-    #[error("`{}` {what}", path.display())]
-    Image { path: PathBuf, what: &'static str },
     #[error("`{}` cannot be named in `vm.toml`: its path is no UTF-8", path.display())]
     NotText { path: PathBuf },
+    #[error("the guest cannot be told so at its first start")]
+    Seed(#[source] VolumeError),
     #[error("the VM cannot be described so")]
     Spec(#[source] selfsame_machine::spec::SpecError),
 }
@@ -135,7 +152,8 @@ impl Problem for CreateError {
             Self::Exists { .. } => Code::VmExists,
             Self::EcidForLinux | Self::UuidForMacos => Code::IdentityUnsupported,
             Self::MacosElsewhere => Code::BackendUnavailable,
-            Self::Image { .. } | Self::NotText { .. } => Code::FileFailed,
+            Self::NotText { .. } => Code::FileFailed,
+            Self::Seed(_) => Code::SeedInvalid,
             Self::Spec(_) => Code::UsageInvalid,
         }
     }
@@ -152,13 +170,28 @@ impl Problem for CreateError {
                 vec![Hint::run("make one that fits", "selfsame identity new --macos".to_owned())]
             }
             Self::MacosElsewhere => vec![Hint::say("on this host, make a Linux guest")],
-            Self::Image { path, .. } => vec![Hint::run(
-                "look at the image",
-                format!("qemu-img info {}", shell_word(&path.to_string_lossy())),
-            )],
             Self::NotText { .. } => vec![Hint::say("rename it, or link to it under a plain name")],
-            Self::Spec(_) => Vec::new(),
+            Self::Seed(_) | Self::Spec(_) => Vec::new(),
         }
+    }
+}
+
+/// Says where a VM of this name would be, before anything costly is done for it.
+///
+/// # Errors
+/// When something is there.
+pub fn check_free(context: &Context, name: &VmName, at: Option<&Path>) -> Result<PathBuf, Report> {
+    let folder = match at {
+        Some(path) => std::path::absolute(path).map_err(FileError::failed("find", path))?,
+        None => context.home.vms().join(format!("{name}.{EXTENSION}")),
+    };
+    if fs::symlink_metadata(&folder).is_ok() { Err(exists(name, at, &folder)) } else { Ok(folder) }
+}
+
+fn exists(name: &VmName, at: Option<&Path>, folder: &Path) -> Report {
+    match at {
+        Some(_) => FileError::Exists { path: folder.to_owned() }.into(),
+        None => CreateError::Exists { name: name.to_string() }.into(),
     }
 }
 
@@ -175,19 +208,10 @@ pub fn create(context: &Context, new: &NewVm, now: Time) -> Result<Created, Repo
         }
         (Guest::Linux, Kind::Generic) | (Guest::Macos, Kind::Mac) => {}
     }
-    let home = context.prepare()?;
+    context.prepare()?;
     let store = context.store()?;
-    let folder = match &new.at {
-        Some(path) => std::path::absolute(path).map_err(FileError::failed("find", path))?,
-        None => home.vms().join(format!("{}.{EXTENSION}", new.name)),
-    };
-    let exists = || match &new.at {
-        Some(_) => Report::from(FileError::Exists { path: folder.clone() }),
-        None => CreateError::Exists { name: new.name.to_string() }.into(),
-    };
-    if fs::symlink_metadata(&folder).is_ok() {
-        return Err(exists());
-    }
+    let folder = check_free(context, &new.name, new.at.as_deref())?;
+    let exists = || exists(&new.name, new.at.as_deref(), &folder);
     let parent = folder.parent().unwrap_or(&folder);
     remove_leftovers(parent);
     let (draft, _lock) = begin(parent)?;
@@ -301,17 +325,31 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
             let path = draft.join(RAW_DISK);
             let make = File::options().write(true).create_new(true).open(&path);
             make.and_then(|file| file.set_len(size.count())).map_err(FileError::failed("make", &path))?;
-            Some((RAW_DISK, DiskFormat::Raw))
+            Some(Disk { file: RAW_DISK.to_owned(), format: DiskFormat::Raw, read_only: false, size: None })
         }
-        DiskSource::Image(image) => {
-            let (name, format) = match image_format(image)? {
-                DiskFormat::Raw => (RAW_DISK, DiskFormat::Raw),
-                DiskFormat::Qcow2 => (QCOW2_DISK, DiskFormat::Qcow2),
+        DiskSource::Image { image, size } => {
+            let seen = disk::inspect(image)?;
+            let grown = size.filter(|size| *size != seen.virtual_size);
+            if let Some(asked) = grown.filter(|asked| *asked < seen.virtual_size) {
+                let is = seen.virtual_size;
+                return Err(DiskError::Shrink { path: image.clone(), is, asked }.into());
+            }
+            let (name, later) = match seen.format {
+                DiskFormat::Raw => (RAW_DISK, None),
+                // QEMU does that at the first start: the tables of the format are its business.
+                DiskFormat::Qcow2 => (QCOW2_DISK, grown),
             };
             take(image, name)?;
-            Some((name, format))
+            if let (DiskFormat::Raw, Some(size)) = (seen.format, grown) {
+                let path = draft.join(name);
+                let opened = File::options().write(true).open(&path);
+                let longer = opened.and_then(|file| file.set_len(size.count()));
+                longer.map_err(FileError::failed("make", &path))?;
+            }
+            Some(Disk { file: name.to_owned(), format: seen.format, read_only: false, size: later })
         }
     };
+    let seed = new.first_start.as_ref().map(|first| seed(draft, new, first)).transpose()?;
     let iso = new.iso.as_deref().map(text_path).transpose()?;
     let spec = Spec {
         schema: SCHEMA,
@@ -328,14 +366,10 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         autostart: false,
         ephemeral: new.ephemeral,
         boot,
-        disks: Some(
-            disk.into_iter()
-                .map(|(file, format)| Disk { file: file.to_owned(), format, read_only: false })
-                .collect(),
-        ),
+        disks: Some(disk.into_iter().chain(seed).collect()),
         iso,
         folders: new.folders.clone(),
-        login: None,
+        login: new.first_start.as_ref().and_then(|first| first.user.clone()).map(|user| Login { user }),
         origin: Some(Origin {
             created: now.to_string(),
             by: concat!("selfsame ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -354,44 +388,27 @@ fn text_path(path: &Path) -> Result<String, Report> {
     absolute.to_str().map(str::to_owned).ok_or_else(|| CreateError::NotText { path: path.to_owned() }.into())
 }
 
+/// Writes the seed, and says which disk it is: behind the guest's own, which it starts from.
+fn seed(draft: &Path, new: &NewVm, first: &FirstStart) -> Result<Disk, Report> {
+    let seed = Seed {
+        identity: new.identity,
+        name: new.name.to_string(),
+        mac_address: new.mac_address,
+        user_data: first.user_data.clone(),
+    };
+    let bytes = seed.image().map_err(CreateError::Seed)?;
+    crate::files::write_new(&draft.join(SEED), &bytes)?;
+    Ok(Disk { file: SEED.to_owned(), format: DiskFormat::Raw, read_only: true, size: None })
+}
+
+/// A file to copy or to name, and nothing that would wait or never end.
 fn plain_file(path: &Path) -> Result<(), Report> {
     let metadata = fs::metadata(path).map_err(FileError::failed("read", path))?;
     if metadata.is_file() {
         Ok(())
     } else {
-        Err(CreateError::Image { path: path.to_owned(), what: "is no plain file" }.into())
+        Err(DiskError::NotPlain { path: path.to_owned(), what: "no plain file" }.into())
     }
-}
-
-/// Tells an image's format by its first bytes (QEMU, `docs/interop/qcow2.txt`): magic, version, offset of the name of a
-/// backing file.
-fn image_format(path: &Path) -> Result<DiskFormat, Report> {
-    plain_file(path)?;
-    let refused = |what| -> Report { CreateError::Image { path: path.to_owned(), what }.into() };
-    let mut header = [0; 80];
-    let mut file = File::open(path).map_err(FileError::failed("read", path))?;
-    let length = file.metadata().map_err(FileError::failed("read", path))?.len();
-    if length == 0 {
-        return Err(refused("is empty"));
-    }
-    let read = usize::try_from(length.min(80)).unwrap_or(80);
-    let begins = header.get_mut(..read).is_some_and(|begin| file.read_exact(begin).is_ok());
-    if !begins || !header.starts_with(b"QFI\xfb") {
-        return Ok(DiskFormat::Raw);
-    }
-    // Version 3 has incompatible features in bytes 72 to 79; bit 2 is an external data file.
-    let (version, features) = (header.iter().skip(4).take(4), header.get(79).copied().unwrap_or_default());
-    if version.copied().ne([0, 0, 0, 2]) && features & 0b100 != 0 {
-        return Err(refused(
-            "keeps its data in another file, which a copy would share: convert it with `qemu-img convert`",
-        ));
-    }
-    if header.iter().skip(8).take(8).any(|byte| *byte != 0) {
-        return Err(refused(
-            "has a backing file, which a copy would share: flatten it first with `qemu-img convert`",
-        ));
-    }
-    Ok(DiskFormat::Qcow2)
 }
 
 /// Makes sure that a name in this folder outlives a crash of the host.
@@ -410,33 +427,5 @@ fn remove_leftovers(parent: &Path) {
         {
             drop(fs::remove_dir_all(entry.path()));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formats_are_told_by_their_first_bytes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("image");
-        let format = |bytes: &[u8]| {
-            fs::write(&path, bytes).unwrap();
-            image_format(&path).map_err(|report| report.message)
-        };
-        assert_eq!(format(b"tiny"), Ok(DiskFormat::Raw));
-        assert_eq!(format(&[0; 512]), Ok(DiskFormat::Raw));
-        let mut qcow2 = [0; 104];
-        qcow2[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
-        assert_eq!(format(&qcow2), Ok(DiskFormat::Qcow2));
-        qcow2[79] = 0b101;
-        assert!(format(&qcow2).unwrap_err().contains("in another file"));
-        qcow2[79] = 1;
-        assert_eq!(format(&qcow2), Ok(DiskFormat::Qcow2));
-        qcow2[15] = 0x70;
-        assert!(format(&qcow2).unwrap_err().contains("backing file"));
-        assert!(format(b"").unwrap_err().contains("is empty"));
-        assert!(image_format(folder.path()).unwrap_err().message.contains("no plain file"));
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 #[path = "../../../../fuzz/bodies/agent_reply.rs"]
 mod agent_reply;
+#[path = "../../../../fuzz/bodies/disk_image.rs"]
+mod disk_image;
 #[path = "../../../../fuzz/bodies/guest_report.rs"]
 mod guest_report;
 #[path = "../../../../fuzz/bodies/hardware_model.rs"]
@@ -13,8 +15,12 @@ mod hardware_model;
 mod identity_argument;
 #[path = "../../../../fuzz/bodies/identity_blob.rs"]
 mod identity_blob;
+#[path = "../../../../fuzz/bodies/image_source.rs"]
+mod image_source;
 #[path = "../../../../fuzz/bodies/network.rs"]
 mod network;
+#[path = "../../../../fuzz/bodies/seed.rs"]
+mod seed;
 #[path = "../../../../fuzz/bodies/vm_name_and_size.rs"]
 mod vm_name_and_size;
 #[path = "../../../../fuzz/bodies/vm_toml.rs"]
@@ -74,6 +80,21 @@ fn network_holds() {
 #[test]
 fn agent_reply_holds() {
     replay("agent_reply", agent_reply::check);
+}
+
+#[test]
+fn disk_image_holds() {
+    replay("disk_image", disk_image::check);
+}
+
+#[test]
+fn image_source_holds() {
+    replay("image_source", image_source::check);
+}
+
+#[test]
+fn seed_holds() {
+    replay("seed", seed::check);
 }
 
 #[test]

@@ -8,9 +8,11 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 use selfsame_host::context::Context;
+use selfsame_host::images::Images;
 use selfsame_host::library::{Activity, glance};
 use selfsame_host::time::Time;
 use selfsame_machine::code::Exit;
+use selfsame_machine::image::official;
 
 use super::Outcome;
 
@@ -32,6 +34,7 @@ pub(super) fn run(arguments: &Arguments, mut command: Command) -> Outcome {
         Wanted::Identities => labels().into_iter().chain(vms(Which::All, &[])).collect(),
         // Files are what a shell completes best, so that is offered once something is typed that is no VM's beginning.
         Wanted::Copied => copied(&words),
+        Wanted::Images(whose) => images(whose),
         Wanted::Nothing => Vec::new(),
     };
     // A line is a candidate: what holds a line end is none.
@@ -49,6 +52,7 @@ enum Wanted {
     Identities,
     /// A file, or `NAME:` of a running VM and a file in it.
     Copied,
+    Images(Whose),
     Nothing,
 }
 
@@ -62,6 +66,15 @@ enum Which {
     Stopped,
     /// No supervisor drives them: to be started, or taken over.
     Startable,
+}
+
+/// Images by who has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Those that have a name.
+    Official,
+    /// Those that are kept here.
+    Kept,
 }
 
 /// Walks along the words as the reader of command lines would.
@@ -125,6 +138,8 @@ fn values(command: &Command, argument: &Arg, prefix: &str) -> Wanted {
     }
     match (argument.get_id().as_str(), prefix) {
         ("vm" | "vms" | "subject", "") => Wanted::Vms(which(command.get_name())),
+        ("image", _) => Wanted::Images(Whose::Official),
+        ("kept", _) => Wanted::Images(Whose::Kept),
         ("identity" | "argument", "") => Wanted::Identities,
         ("source" | "target", "") if command.get_name() == "cp" => Wanted::Copied,
         _ if argument.get_value_hint() == ValueHint::AnyPath || argument.get_id() == "sources" => {
@@ -168,6 +183,17 @@ fn copied(words: &[&OsStr]) -> Vec<String> {
     let names = vms(Which::Live, &[]).into_iter().map(|name| format!("{name}:"));
     let fitting: Vec<String> = names.filter(|name| name.starts_with(typed.as_ref())).collect();
     if fitting.is_empty() { vec![":files".to_owned()] } else { fitting }
+}
+
+fn images(whose: Whose) -> Vec<String> {
+    let kept = || {
+        let context = Context::from_environment().ok()?;
+        Images::of(&context.home).list().ok()
+    };
+    match whose {
+        Whose::Official => official().iter().map(|official| official.name.to_owned()).collect(),
+        Whose::Kept => kept().unwrap_or_default().into_iter().map(|here| here.file).collect(),
+    }
 }
 
 fn labels() -> Vec<String> {
@@ -225,6 +251,10 @@ mod tests {
             ("create web2 --dir ", Wanted::Files),
             ("run --dir ", Wanted::Files),
             ("create web2 --identity ", Wanted::Identities),
+            ("create web2 --image ", Wanted::Images(Whose::Official)),
+            ("create web2 --ssh-key ", Wanted::Files),
+            ("image pull ", Wanted::Images(Whose::Official)),
+            ("image delete ", Wanted::Images(Whose::Kept)),
             ("mid show ", Wanted::Identities),
             ("identity export -o ", Wanted::Files),
             ("identity import ", Wanted::Files),

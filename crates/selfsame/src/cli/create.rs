@@ -1,20 +1,27 @@
 //! `selfsame create`.
 
+mod first_start;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use selfsame_host::context::Context;
 use selfsame_host::folders;
-use selfsame_host::library::{DiskSource, NewBoot, NewVm, create, fresh_identity, fresh_mac, resolve};
+use selfsame_host::images::{Images, Source, Vouched};
+use selfsame_host::library::{
+    DiskSource, NewBoot, NewVm, check_free, create, fresh_identity, fresh_mac, resolve,
+};
 use selfsame_host::time::Time;
 use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Exit;
 use selfsame_machine::identity::{Kind, MacAddress};
+use selfsame_machine::image::checksum::Checksum;
 use selfsame_machine::name::VmName;
 use selfsame_machine::network::{Forward, Wish};
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::{Display, Guest};
 
+use super::image::ProgressLine;
 use super::net::Net;
 use super::{Global, Outcome, usage_problem};
 use crate::output::{Format, data, json, note};
@@ -23,6 +30,14 @@ use crate::output::{Format, data, json, note};
 ///
 /// It gets an identity of its own unless you name one. Its files are copied into its folder, sharing blocks where the
 /// file system can.
+///
+/// With `--image` it is made of a cloud image: an official one by its name (`selfsame image list`), a file, or an address.
+/// Such a guest is told at its first start who it is, and makes a user for you who logs in with your public key: those of
+/// `--ssh-key`, else `~/.ssh/id_*.pub`.
+///
+/// Example: selfsame create web1 --image debian-13 --disk-size 20GiB
+///
+/// Example: selfsame create web1 --image debian-13 --user me --ssh-key id_ed25519.pub
 ///
 /// Example: selfsame create web1 --disk debian.qcow2 --memory 2GiB
 ///
@@ -55,14 +70,22 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value = "uefi", value_name = "FIRMWARE")]
     firmware: Firmware,
     /// Copy this disk image, raw or qcow2
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["disk_size", "no_disk"])]
+    #[arg(long, value_name = "IMAGE", conflicts_with = "no_disk")]
     disk: Option<PathBuf>,
-    /// The size of an empty disk; it takes room only as it fills
-    #[arg(long, value_name = "SIZE", default_value = "64GiB")]
-    disk_size: Bytes,
+    /// Copy a cloud image: debian-13, ubuntu-24.04, …, a file, or an address
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["disk", "no_disk"])]
+    image: Option<OsString>,
+    /// The hash that the image must have: SHA-256 or SHA-512, in hexadecimal
+    #[arg(long, value_name = "HEX", requires = "image")]
+    sha256: Option<Checksum>,
+    /// The size of the disk: 64GiB if it is empty, else at least that of the image; it takes room only as it fills
+    #[arg(long, value_name = "SIZE", conflicts_with = "no_disk")]
+    disk_size: Option<Bytes>,
     /// No disk
-    #[arg(long, conflicts_with = "disk_size")]
+    #[arg(long)]
     no_disk: bool,
+    #[command(flatten)]
+    first_start: first_start::FirstStartOptions,
     /// Put this image of an optical disc into the drive
     #[arg(long, value_name = "PATH")]
     iso: Option<PathBuf>,
@@ -95,6 +118,9 @@ pub(super) struct Arguments {
     at: Option<PathBuf>,
 }
 
+/// It takes room only as it fills.
+const EMPTY_DISK: Bytes = Bytes::gibibytes(64);
+
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Firmware {
     Uefi,
@@ -103,14 +129,14 @@ enum Firmware {
 
 /// An architecture by name.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Arch {
+pub(super) enum Arch {
     #[value(name = "x86_64")]
     X86_64,
     Aarch64,
 }
 
 impl Arch {
-    const fn architecture(self) -> Architecture {
+    pub(super) const fn architecture(self) -> Architecture {
         match self {
             Self::X86_64 => Architecture::X86_64,
             Self::Aarch64 => Architecture::Aarch64,
@@ -147,9 +173,13 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         let known = resolve(context, &arguments.identity)?;
         (known.identity, known.raw, format!("given: {}", arguments.identity.to_string_lossy()))
     };
-    if arguments.disk_size.count() == 0 {
+    if arguments.disk_size.is_some_and(|size| size.count() == 0) {
         return Err(usage_problem("a disk of 0 bytes is none: say `--no-disk`"));
     }
+    // Before anything is fetched: who waited for an image has not waited for a refusal.
+    check_free(context, &name, arguments.at.as_deref())?;
+    let source = arguments.image.as_deref().map(Source::of).transpose()?;
+    let (first_start, told) = arguments.first_start.read(source.as_ref(), guest)?;
     let boot = match (arguments.kernel, arguments.firmware) {
         (Some(kernel), _) => {
             NewBoot::Kernel { kernel, initrd: arguments.initrd, append: arguments.append.unwrap_or_default() }
@@ -157,10 +187,23 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         (None, Firmware::Uefi) => NewBoot::Uefi,
         (None, Firmware::Bios) => NewBoot::Bios,
     };
-    let disk = match (arguments.disk, arguments.no_disk) {
-        (Some(image), _) => DiskSource::Image(image),
-        (None, true) => DiskSource::None,
-        (None, false) => DiskSource::Empty(arguments.disk_size),
+    let size = arguments.disk_size;
+    let mut got = None;
+    let architecture = arguments.arch.map_or_else(Architecture::of_new_guests, Arch::architecture);
+    let disk = match (arguments.disk, source, arguments.no_disk) {
+        (Some(image), ..) => DiskSource::Image { image, size },
+        (None, Some(source), _) => {
+            let mut display = ProgressLine::new(global);
+            let images = Images::of(&context.prepare()?);
+            let checksum = arguments.sha256.as_ref();
+            let image =
+                images.get(&source, architecture, checksum, false, &mut |progress| display.show(&progress));
+            display.end();
+            let image = got.insert(image?).path.clone();
+            DiskSource::Image { image, size }
+        }
+        (None, None, true) => DiskSource::None,
+        (None, None, false) => DiskSource::Empty(size.unwrap_or(EMPTY_DISK)),
     };
     // A VM without a card may come by one, but whoever names both now has not meant both.
     let wish = Wish { network: Some(arguments.net.network()), ports: Some(arguments.ports.clone()) };
@@ -177,8 +220,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         identifier,
         origin,
         architecture: match (arguments.arch, guest) {
-            (Some(arch), _) => Some(arch.architecture()),
-            (None, Guest::Linux) => Some(Architecture::of_new_guests()),
+            (Some(_), _) | (None, Guest::Linux) => Some(architecture),
             (None, Guest::Macos) => None,
         },
         cpus: arguments.cpus,
@@ -191,10 +233,12 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         disk,
         folders: folders::asked(&context.home, &arguments.dir)?,
         iso: arguments.iso,
+        first_start,
         ephemeral: false,
     };
     let created = create(context, &new, Time::now())?;
     let predicted = identity.predictions();
+    let user = new.first_start.as_ref().and_then(|first| first.user.as_deref());
     if global.format == Format::Json {
         json(&serde_json::json!({
             "schema": "created/1",
@@ -203,6 +247,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
             "identity": identity.canonical(),
             "mac_address": mac_address.to_string(),
             "twins": created.twins,
+            "image": got.as_ref().map(super::image::document),
+            "login_user": user,
             "predicted": predicted,
         }));
         return Ok(Exit::Ok);
@@ -215,6 +261,12 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
             "{} made, {identity}\n  it will show itself as {shown}, MAC {mac_address}\n",
             new.name
         ));
+    }
+    if got.as_ref().is_some_and(|got| got.vouched == Vouched::Nobody) {
+        note("note: nobody vouches for the image: say `--sha256` with the hash that its publisher names");
+    }
+    for line in told {
+        note(&line);
     }
     for path in created.copied.iter().filter(|path| is_large(path)) {
         note(&format!(

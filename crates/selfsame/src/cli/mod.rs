@@ -18,6 +18,7 @@ mod exec;
 mod get;
 mod guest;
 mod identity;
+mod image;
 mod ip;
 mod list;
 mod logs;
@@ -77,10 +78,6 @@ Everyday:
   pause       Let guests stand still, their memory kept
   resume      Let paused guests go on
   suspend     Put guests to sleep on the disk, to go on at their next start
-  exec        Run a command in a guest
-  console     Talk to a guest over its serial console
-  logs        Show what a guest wrote to its console, or what ran it had to say
-  screenshot  Make a picture of a guest's screen
   list        Show the VMs (also `ls`, `ps`)
   get         Show one VM with all that is known of it (also `inspect`)
   set         Change what a VM is made of
@@ -91,13 +88,20 @@ Everyday:
   events      Show what happened
 
 Into a guest:
+  console     Talk to a guest over its serial console
   ssh         Log in to a guest, or run a command in it
+  exec        Run a command in a guest
   cp          Copy files into a guest or out of it
   ip          Show where a guest is reached from here
   ssh-config  Print a configuration with which ssh and its friends reach a guest
+  logs        Show what a guest wrote to its console, or what ran it had to say
+  screenshot  Make a picture of a guest's screen
 
 Identity (also `mid`):
   identity    Make, keep, show, import and export machine identifiers
+
+Images:
+  image       List, fetch and delete the images that VMs are made of
 
 This host:
   autostart   Start the VMs that are marked for it
@@ -159,6 +163,8 @@ enum Command {
     Events(events::Arguments),
     #[command(subcommand, visible_alias = "mid")]
     Identity(identity::Command),
+    #[command(subcommand)]
+    Image(image::Command),
     Autostart(autostart::Arguments),
     #[command(subcommand)]
     Setup(setup::Command),
@@ -260,6 +266,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failed> {
         Command::Why(arguments) => why::run(&context()?, &global, &arguments),
         Command::Events(arguments) => events::run(&context()?, &global, &arguments),
         Command::Identity(command) => identity::run(&context()?, &global, command),
+        Command::Image(command) => image::run(&context()?, &global, command),
         Command::Autostart(arguments) => autostart::run(&context()?, &global, &arguments),
         Command::Setup(command) => setup::run(&context()?, &global, &command),
         Command::Doctor(arguments) => doctor::run(&context()?, &global, &arguments),

@@ -63,6 +63,13 @@ pub enum Command {
     AddForward(Forward),
     /// Asks which ends of QEMU's connections to its host are open, those of the guest's ports among them.
     QueryChardev,
+    /// Makes a disk larger. QEMU would make it smaller, too: the caller compares.
+    BlockResize {
+        /// Which one, from 0, as [`crate::qemu::arguments`] numbers them.
+        disk: u32,
+        /// Its size in bytes.
+        size: u64,
+    },
 }
 
 /// A descriptor that was passed to QEMU before, as a command names it.
@@ -113,6 +120,7 @@ impl Command {
             Self::QueryMigrate => "query-migrate",
             Self::AddForward(_) => "human-monitor-command",
             Self::QueryChardev => "query-chardev",
+            Self::BlockResize { .. } => "block_resize",
         }
     }
 
@@ -129,6 +137,9 @@ impl Command {
                 Some(json!({ "filename": format!("/dev/fdset/{set}"), "format": "png" }))
             }
             Self::AddFdTo { set } | Self::RemoveFd { set } => Some(json!({ "fdset-id": set })),
+            Self::BlockResize { disk, size } => {
+                Some(json!({ "node-name": format!("disk{disk}"), "size": size }))
+            }
             Self::Migrate(passed) | Self::MigrateIncoming(passed) => Some(json!({ "uri": passed.uri() })),
             Self::AddForward(forward) => {
                 let line = format!("hostfwd_add {CARD} {}", hostfwd(&forward));

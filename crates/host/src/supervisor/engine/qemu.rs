@@ -18,6 +18,7 @@ use super::{Started, Words};
 use crate::backend::AnyBackend;
 use crate::bundle::{Bundle, CONSOLE_LOG, LOGS, NVRAM, QEMU_LOG};
 use crate::context::Context;
+use crate::disk;
 use crate::files::{FileError, read_bounded, write_new_sparse};
 use crate::gate::Passage;
 use crate::log;
@@ -27,7 +28,7 @@ use crate::qemu::architecture::Hardware;
 use crate::qemu::arguments::{self, Descriptors, Flash, Ownership, Plan, PlanError};
 use crate::qemu::guest::Qemu;
 use crate::qemu::installation::Installation;
-use crate::qemu::qmp::{Monitor, QmpError, RunState};
+use crate::qemu::qmp::{Command, Monitor, QmpError, RunState};
 use crate::reach::ports::PortError;
 use crate::state::{Saved, StateError};
 use crate::supervisor::Hold;
@@ -41,6 +42,8 @@ const GREETING: Duration = Duration::from_secs(15);
 const VARIABLES_LIMIT: u64 = 64 << 20;
 /// How long QEMU may take to read a state, beside the time for its bytes.
 const READING: Duration = Duration::from_secs(60);
+/// How long QEMU may take to make a disk larger: it writes new tables, and no data.
+const GROWING: Duration = Duration::from_secs(60);
 /// So many bytes a second are read of a state on the slowest disk that is waited for.
 const SLOWEST: u64 = 16 << 20;
 /// How long QEMU may take to end after its monitor closed.
@@ -170,7 +173,10 @@ impl Prepared {
         let binary = self.installation.binary.clone();
         let connection = self.connection.clone();
         let name = hold.context.named(&bundle.folder);
-        let arguments = self.plan(bundle, descriptors, paused, saved.is_some()).arguments()?;
+        // A suspended guest goes on with the disks that it knows.
+        let growths = if saved.is_none() { growths(bundle)? } else { Vec::new() };
+        let stands = paused || !growths.is_empty();
+        let arguments = self.plan(bundle, descriptors, stands, saved.is_some()).arguments()?;
         let own = [monitor.as_fd(), report.as_fd(), agent.as_fd(), console.as_fd(), console_log.as_fd()];
         let inherited: Vec<BorrowedFd<'_>> = own.into_iter().chain(passage.descriptors()).collect();
         record.write(&run, hold.names).map_err(run_failed(&run))?;
@@ -187,6 +193,12 @@ impl Prepared {
             drop(record.write(&run, hold.names));
             let stream = connect(hold, &hold.names.monitor(), monitor)?;
             let mut monitor = Monitor::handshake(stream, GREETING)?;
+            for growth in &growths {
+                monitor.call(*growth, GROWING)?;
+            }
+            if stands && !paused {
+                monitor.call(Command::Cont, GREETING)?;
+            }
             let state = monitor.run_state(GREETING)?;
             let handle = ProcessHandle::open(id).map_err(|_| QmpError::gone())?;
             let link = opened::open(&mut monitor, &connection, &bundle.identity.digest())?;
@@ -296,6 +308,20 @@ fn disks(bundle: &Bundle) -> Vec<arguments::Disk> {
             read_only: disk.read_only,
         })
         .collect()
+}
+
+/// The disks that are smaller than `vm.toml` wants them. The guest stands still while they grow: it would see a disk
+/// change under it, and cloud-init looks only once.
+fn growths(bundle: &Bundle) -> Result<Vec<Command>, Report> {
+    let mut growths = Vec::new();
+    for (index, disk) in (0..).zip(bundle.disks()).filter(|(_, disk)| !disk.read_only) {
+        let Some(wanted) = disk.size else { continue };
+        let is = disk::virtual_size(&bundle.folder.join(&disk.file), disk.format)?;
+        if is.is_some_and(|is| is < wanted) {
+            growths.push(Command::BlockResize { disk: index, size: wanted.count() });
+        }
+    }
+    Ok(growths)
 }
 
 fn boot(context: &Context, bundle: &Bundle, passage: &mut Passage) -> Result<arguments::Boot, Report> {

@@ -154,6 +154,8 @@ fn a_created_vm() {
     assert_eq!(created["identity"], env.get("web1")["identity"]);
     insta::assert_snapshot!(shape(&created), @"
     identity: string
+    image: null
+    login_user: null
     mac_address: string
     name: string
     path: string
@@ -215,4 +217,51 @@ fn an_identity() {
     assert_eq!(mac["ecid_hex"], "5FADE97DCBBBEDA5");
     assert!(mac["uuid"].is_null());
     assert_eq!(mac["kind"], "mac");
+}
+
+#[test]
+fn the_images() {
+    let env = TestEnv::new();
+    let folder = env.home.join("images");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("debian-13-generic-amd64.qcow2"), "x").unwrap();
+    std::fs::write(folder.join("0011-disk.img.part"), "xy").unwrap();
+    let listed = env.json(["image", "list"]).ok().json();
+    assert_eq!(listed["others"][0]["file"], "0011-disk.img");
+    insta::assert_snapshot!(shape(&listed), @"
+    official: array
+        architecture: string
+        checksums_url: string
+        kept: object
+          checksum: null
+          fetched: null
+          file: string
+          partial: bool
+          path: string
+          path_base64: null
+          size: number
+          url: null
+          vouched: null
+        login_user: string
+        name: string
+        title: string
+        url: string
+    others: array
+        checksum: null
+        fetched: null
+        file: string
+        partial: bool
+        path: string
+        path_base64: null
+        size: number
+        url: null
+        vouched: null
+    schema: string
+    ");
+    let deleted = env.json(["image", "delete", "debian-13"]).ok().json();
+    insta::assert_snapshot!(shape(&deleted), @"
+    files: array
+    schema: string
+    ");
+    drop(env.json(["image", "delete", "debian-13"]).refused(3, "image.unknown"));
 }

@@ -11,6 +11,7 @@ mod deletion;
 mod disk_full;
 mod foreign;
 mod home;
+mod images;
 mod kills;
 mod library;
 mod locks;

@@ -2,6 +2,7 @@
 
 mod env;
 mod guest_files;
+pub(crate) mod http;
 mod output;
 mod process;
 mod pty;
