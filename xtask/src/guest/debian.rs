@@ -5,7 +5,7 @@
 //! made on Debian only. Where it cannot be made this chore says so and goes on, and so do the tests: no other guest needs it.
 //!
 //! All of it happens in a folder `work.part`, which the next run removes where one was killed. What mmdebstrap mounts
-//! is in a name space of its own and ends with it.
+//! is in a name space of its own and ends with it. (For an ordinary user mmdebstrap works in a temporary folder.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -75,7 +75,7 @@ pub(super) fn make(guest: &Path, recipe: &Path, fresh: bool) -> Result<()> {
         return skip(&format!("only root can make it here: {error:#}"));
     }
     eprintln!(
-        "making a Debian ({}) in target/guest/debian (150 MB to get, 460 MB on disk, minutes)",
+        "making a Debian ({}) in target/guest/debian (150 MB to get, 480 MB on disk, some minutes)",
         recipe.suite
     );
     // From here on the old one is not to be used: its files are replaced one by one.
@@ -84,7 +84,11 @@ pub(super) fn make(guest: &Path, recipe: &Path, fresh: bool) -> Result<()> {
         fs::remove_file(&result).with_context(|| format!("cannot remove {}", result.display()))?;
     }
     let work = emptied(&folder.join("work.part"), root)?;
-    recipe.build(&work, root)?;
+    match recipe.build(&work, root) {
+        // Others than root need users of their own, and that those can read this folder.
+        Err(error) if !root => return skip(&format!("without root it cannot be made here: {error:#}")),
+        built => built?,
+    }
 
     let mut table = toml::Table::new();
     for (key, name) in FILES {
@@ -191,6 +195,10 @@ impl Recipe {
         command
             .args(["--essential-hook=sh ./prepare.sh \"$1\"", "--customize-hook=sh ./customize.sh \"$1\""]);
         command.arg(&self.suite).arg(&tar).arg(&sources).current_dir(&self.folder);
+        if root {
+            // What a killed one leaves is then removed with the rest. Without root it would have to be reachable for others.
+            command.env("TMPDIR", work);
+        }
         run::text(&mut command)?;
 
         let mut pack = if root { Command::new("sh") } else { own_root() };
