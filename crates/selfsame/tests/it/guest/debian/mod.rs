@@ -59,7 +59,7 @@ impl Debian {
         drop(env.finish(create).ok());
         drop(env.run(["run", "-d", NAME]).ok());
         let debian = Self { env, key };
-        debian.wait_until("cloud-init is done", "Cloud-init target");
+        debian.wait_until("cloud-init is done", " finished at ");
         let began = Instant::now();
         while !debian.env.get(NAME)["agent"].as_bool().unwrap_or_default() {
             assert!(began.elapsed() < PATIENCE, "no agent listens: {}", debian.console());
