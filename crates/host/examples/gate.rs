@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use selfsame_host::bundle::{Bundle, IDENTIFIER, RAW_DISK, SPEC};
 use selfsame_host::context::Context;
-use selfsame_host::gate::{self, Overrides};
+use selfsame_host::gate::{self, Overrides, Terms};
 use selfsame_host::library::{find, fresh_identity, fresh_mac};
 use selfsame_host::lock::FolderLock;
 use selfsame_host::store::{IdentityError, IdentityRow};
@@ -97,7 +97,15 @@ fn pass(name: &str, count: usize) -> Result<(), Box<dyn Error>> {
             return Err("the VM's folder is locked".into());
         }
         let overrides = Overrides::default();
-        let passage = gate::pass(&context, &place, &store, &bundle, lock, &overrides, Time::now());
+        let passage = gate::pass(
+            &context,
+            &place,
+            &store,
+            &bundle,
+            lock,
+            Terms { overrides: &overrides, ticket: None },
+            Time::now(),
+        );
         let took = began.elapsed();
         drop(passage.map_err(told)?);
         println!("{}", took.as_nanos());

@@ -9,12 +9,15 @@ use selfsame_machine::lifecycle::{BackendEvent, Order};
 use selfsame_machine::problem::{Hint, Problem, Report};
 
 use crate::qemu::guest::{OrderError, Qemu};
+use crate::sim::{Sim, SimError};
 
 /// A guest, whatever runs it.
 #[derive(Debug)]
 pub enum AnyBackend {
     /// A process of QEMU.
     Qemu(Box<Qemu>),
+    /// A guest that is played in this process.
+    Sim(Sim),
     /// A guest of Virtualization.framework in this process.
     #[cfg(target_os = "macos")]
     Vz(Hosted),
@@ -26,6 +29,8 @@ pub enum AnyBackend {
 pub enum AnyError {
     /// To QEMU.
     Qemu(OrderError),
+    /// To a guest that is played.
+    Sim(SimError),
     /// To the framework.
     #[cfg(target_os = "macos")]
     Vz(selfsame_vz::VzError),
@@ -35,6 +40,7 @@ impl Problem for AnyError {
     fn code(&self) -> Code {
         match self {
             Self::Qemu(error) => error.code(),
+            Self::Sim(error) => error.code(),
             #[cfg(target_os = "macos")]
             Self::Vz(error) => error.code(),
         }
@@ -43,6 +49,7 @@ impl Problem for AnyError {
     fn hints(&self) -> Vec<Hint> {
         match self {
             Self::Qemu(error) => error.hints(),
+            Self::Sim(error) => error.hints(),
             #[cfg(target_os = "macos")]
             Self::Vz(error) => error.hints(),
         }
@@ -54,6 +61,7 @@ impl AnyBackend {
     pub fn tell_again(&mut self, events: Vec<BackendEvent>) {
         match self {
             Self::Qemu(qemu) => qemu.tell_again(events),
+            Self::Sim(sim) => sim.tell_again(events),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => drop(hosted.first.splice(0..0, events)),
         }
@@ -66,6 +74,7 @@ impl Backend for AnyBackend {
     fn order(&mut self, order: Order) -> Result<(), AnyError> {
         match self {
             Self::Qemu(qemu) => qemu.order(order).map_err(AnyError::Qemu),
+            Self::Sim(sim) => sim.order(order).map_err(AnyError::Sim),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => hosted.vz.order(order).map_err(AnyError::Vz),
         }
@@ -74,6 +83,7 @@ impl Backend for AnyBackend {
     fn take_events(&mut self) -> Vec<BackendEvent> {
         match self {
             Self::Qemu(qemu) => qemu.take_events(),
+            Self::Sim(sim) => sim.take_events(),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => {
                 let mut events = std::mem::take(&mut hosted.first);
@@ -86,6 +96,7 @@ impl Backend for AnyBackend {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         match self {
             Self::Qemu(qemu) => qemu.descriptors(),
+            Self::Sim(sim) => sim.descriptors(),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => hosted.vz.descriptors(),
         }
@@ -94,6 +105,7 @@ impl Backend for AnyBackend {
     fn picture(&mut self, into: &File) -> Result<Option<u64>, AnyError> {
         match self {
             Self::Qemu(qemu) => qemu.picture(into).map_err(AnyError::Qemu),
+            Self::Sim(sim) => sim.picture(into).map_err(AnyError::Sim),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => hosted.vz.picture(into).map_err(AnyError::Vz),
         }
@@ -102,6 +114,7 @@ impl Backend for AnyBackend {
     fn take_pictures(&mut self) -> Vec<(u64, Result<(), Report>)> {
         match self {
             Self::Qemu(qemu) => qemu.take_pictures(),
+            Self::Sim(sim) => sim.take_pictures(),
             #[cfg(target_os = "macos")]
             Self::Vz(hosted) => hosted.vz.take_pictures(),
         }

@@ -25,7 +25,8 @@ use selfsame_machine::problem::Report;
 use crate::bundle::{Bundle, NVRAM};
 use crate::context::Context;
 use crate::evidence::{Observer, Use, flock_holders, is_flocked};
-use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, SlotLock, Subject, noted_holder};
+use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, SlotLock, Subject, Ticket, noted_holder};
+use crate::process::ProcessId;
 use crate::quota::{self, Quota, Slot};
 use crate::store::Store;
 use crate::time::Time;
@@ -46,6 +47,15 @@ pub struct Overrides {
     pub accept_identity: bool,
 }
 
+/// On what terms a start comes.
+#[derive(Debug)]
+pub struct Terms<'o> {
+    /// What it may pass over.
+    pub overrides: &'o Overrides,
+    /// Its place in the line for a slot, given up when it has one.
+    pub ticket: Option<Ticket>,
+}
+
 /// The right to run, held as open descriptors.
 #[derive(Debug)]
 pub struct Passage {
@@ -54,6 +64,7 @@ pub struct Passage {
     mac: Claim,
     /// Where a limit is set.
     slot: Option<SlotLock>,
+    note: Note,
     nvram: Option<OwnedFd>,
     /// What a running guest writes.
     files: Vec<PathBuf>,
@@ -69,6 +80,13 @@ impl Passage {
             .chain(self.mac.descriptors())
             .chain(self.slot.iter().map(AsFd::as_fd))
             .chain(self.nvram.iter().map(AsFd::as_fd))
+    }
+
+    /// Writes down the process of the guest where those who wait for its slot look for it.
+    pub fn note_guest(&self, guest: ProcessId) {
+        if let Some(slot) = &self.slot {
+            slot.note(&self.note, Some(guest));
+        }
     }
 
     /// A path that leads to the locked folder and to no other, whatever becomes of its name.
@@ -124,9 +142,10 @@ pub fn pass(
     store: &Store,
     bundle: &Bundle,
     folder: FolderLock,
-    overrides: &Overrides,
+    terms: Terms<'_>,
     now: Time,
 ) -> Result<Passage, Report> {
+    let Terms { overrides, ticket } = terms;
     let note = Note { pid: std::process::id(), folder: bundle.folder.to_string_lossy().into_owned() };
     let identity = match Claim::attempt(place, &Subject::Identity(bundle.identity.digest()), &note)? {
         Attempt::Taken(claim) => claim,
@@ -171,12 +190,14 @@ pub fn pass(
         return Err(Refusal::Disk { name: context.named(&bundle.folder), sign }.into());
     }
     let guest = bundle.guest();
-    let slot = match quota::claim(context, place, guest, &note)? {
+    let slot = match quota::claim(context, place, guest, &note, ticket.as_ref())? {
         Slot::Taken(lock) => Some(lock),
         Slot::Unlimited => None,
         Slot::Full(limit) => return Err(full(context, bundle, limit).into()),
     };
-    Ok(Passage { folder, identity, mac, slot, nvram: None, files, notes })
+    // The slot is ours: whoever comes next may look for another.
+    drop(ticket);
+    Ok(Passage { folder, identity, mac, slot, note, nvram: None, files, notes })
 }
 
 /// What holds the VM's own files, even after it had its time to let go of them.
@@ -220,13 +241,16 @@ fn held_mac(context: &Context, place: &Path, bundle: &Bundle) -> Refusal {
 /// Who holds the slots, as well as it can be told.
 fn full(context: &Context, bundle: &Bundle, limit: u32) -> Refusal {
     let guest = bundle.guest();
-    let taken = Quota::look(context, guest).taken;
-    let holders = taken.into_iter().filter_map(|taken| taken.holder);
+    let quota = Quota::look(context, guest);
+    let holders = quota.taken.into_iter().filter_map(|taken| taken.holder);
+    let waiting =
+        quota.waiting.into_iter().map(|waiter| waiter.map(|(folder, _)| context.named(&folder).name));
     Refusal::Quota {
         name: context.named(&bundle.folder),
         guest,
         limit,
         holders: holders.map(|(folder, _)| context.named(&folder)).collect(),
+        waiting: waiting.map(|name| name.unwrap_or_else(|| "another VM".to_owned())).collect(),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod qemu;
 pub mod quota;
 pub mod reach;
 pub mod setup;
+pub mod sim;
 pub mod socket;
 pub mod state;
 pub mod store;

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -43,6 +43,15 @@ impl SocketFolder {
     pub fn listen(&self, name: &str) -> io::Result<UnixListener> {
         self.remove(name)?;
         UnixListener::bind(self.address(name))
+    }
+
+    /// Takes datagrams at a name, replacing what a dead predecessor left there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn receive(&self, name: &str) -> io::Result<UnixDatagram> {
+        self.remove(name)?;
+        UnixDatagram::bind(self.address(name))
     }
 
     /// Connects to a name; `None` when nobody listens there.

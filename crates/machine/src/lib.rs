@@ -20,6 +20,7 @@ pub mod problem;
 mod quote;
 pub mod report;
 pub mod seed;
+pub mod sim;
 pub mod size;
 pub mod span;
 pub mod spec;

@@ -1,13 +1,17 @@
-//! How long something may take, as people write it: `90`, `90s`, `500ms`, `5m`, `2h`.
+//! How long something may take, as people write it: `90`, `90s`, `500ms`, `5m`, `2h`, `1d`.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 /// No span is longer: a year, which is as good as without end and overflows no clock.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// A length of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The units in milliseconds, the largest first.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// A length of time, in whole milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
 
 impl Span {
@@ -38,17 +42,22 @@ impl FromStr for Span {
         if number.is_empty() {
             return Err(SpanError::Invalid);
         }
-        let milliseconds: u64 = match unit {
-            "ms" => 1,
-            "" | "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return Err(SpanError::Invalid),
-        };
+        let unit = if unit.is_empty() { "s" } else { unit };
+        let (_, milliseconds) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(SpanError::Invalid)?;
         // Digits alone: what fails is too large.
         let number: u64 = number.parse().map_err(|_| SpanError::TooLong)?;
-        let total = number.checked_mul(milliseconds).map(Duration::from_millis);
+        let total = number.checked_mul(*milliseconds).map(Duration::from_millis);
         total.filter(|total| *total <= LONGEST).map(Self).ok_or(SpanError::TooLong)
+    }
+}
+
+/// In the largest unit that leaves no rest.
+impl fmt::Display for Span {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let whole = UNITS.iter().find(|(_, factor)| all > 0 && all.is_multiple_of(*factor));
+        let (unit, factor) = whole.unwrap_or(&("s", 1_000));
+        write!(formatter, "{}{unit}", all / factor)
     }
 }
 
@@ -64,11 +73,22 @@ mod tests {
         {
             assert_eq!(read(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["", "s", "-1", "+1", "1.5", "1 s", "1d", "1S", "1e3", "\u{664}"] {
+        for text in ["", "s", "-1", "+1", "1.5", "1 s", "1w", "1S", "1e3", "\u{664}"] {
             assert_eq!(read(text), Err(SpanError::Invalid), "{text}");
         }
         for text in ["99999999999999999999999", "8785h", "18446744073709551615h"] {
             assert_eq!(read(text), Err(SpanError::TooLong), "{text}");
         }
+    }
+
+    #[test]
+    fn a_span_reads_back_as_it_is_shown() {
+        for text in ["30s", "5m", "2h", "200ms", "1d", "0s", "365d", "90s"] {
+            let span: Span = text.parse().unwrap();
+            assert_eq!(span.to_string(), text);
+            assert_eq!(span.to_string().parse(), Ok(span));
+        }
+        assert_eq!("3600".parse::<Span>().unwrap().to_string(), "1h");
+        assert_eq!("0m".parse::<Span>().unwrap().to_string(), "0s");
     }
 }

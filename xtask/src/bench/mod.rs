@@ -4,6 +4,7 @@
 //! is shown, and fails the chore with `--strict` only: on a busy host the numbers are the host's.
 
 mod build;
+mod line;
 mod plain;
 mod sandbox;
 mod supervisor;
@@ -19,6 +20,7 @@ use serde_json::json;
 
 use crate::{repository, run as program};
 use build::Binaries;
+use line::Line;
 use plain::PlainQemu;
 use sandbox::{Crowd, Home, Sandbox};
 use supervisor::Watched;
@@ -30,6 +32,8 @@ const IDENTITIES: usize = 10_000;
 const PROCESSES: usize = 1_000;
 /// VMs in the library that is listed.
 const VMS: usize = 1_000;
+/// Commands that wait for a slot.
+const WAITERS: usize = 1_000;
 /// Starts of each kind, as pairs.
 const PAIRS: usize = 15;
 /// Short commands and passages of the gate per round; there are as many rounds as pairs.
@@ -113,6 +117,7 @@ struct Measured {
     help: Samples,
     gate: Vec<(usize, Samples)>,
     supervisor: Watched,
+    line: Line,
     seconds: u64,
 }
 
@@ -153,6 +158,8 @@ fn measure(sandbox: &Sandbox<'_>, watched: Duration) -> Result<Measured> {
     measured.supervisor = supervisor.end()?;
     some.kill(other)?;
     drop(crowd);
+    eprintln!("having {WAITERS} wait …");
+    measured.line = line::measure(sandbox, &sandbox.home("line", 1, WAITERS + 1)?, WAITERS)?;
     Ok(measured)
 }
 
@@ -214,6 +221,7 @@ impl Measured {
             .at_most(2.0),
             Row::new("binary", "release binary", "MB", &Samples::one(megabytes(size))).below(8.0),
         ]);
+        rows.extend(self.line.rows());
         Ok(Table(rows))
     }
 }

@@ -36,6 +36,12 @@ impl<'b> Sandbox<'b> {
         self.folder.path()
     }
 
+    /// How many tickets lie in the folder of locks.
+    pub(super) fn tickets(&self) -> Result<usize> {
+        let entries = fs::read_dir(self.path().join("locks")).context("there are no locks")?.flatten();
+        Ok(entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"ticket-")).count())
+    }
+
     /// Fails once somebody has interrupted the run.
     pub(super) fn go_on(&self) -> Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
@@ -87,6 +93,14 @@ impl Home<'_> {
     /// The product in this home.
     pub(super) fn selfsame(&self) -> Command {
         self.command(&self.sandbox.binaries.selfsame)
+    }
+
+    /// Lets so many guests run.
+    pub(super) fn limit(&self, count: u32) -> Result<()> {
+        let path = self.sandbox.path().join(&self.name).join("config.toml");
+        let mut text = fs::read_to_string(&path).context("there is no configuration")?;
+        text.push_str(&format!("[quota]\nlinux = {count}\n"));
+        fs::write(path, text).context("cannot write the configuration")
     }
 
     /// Starts a VM, its guest paused.

@@ -195,6 +195,14 @@ pub fn is_flocked(path: &Path) -> bool {
     system::is_flocked(path)
 }
 
+/// The living processes that took an `flock` on the file. Only where the kernel shows none, those that have it open with a
+/// lock: they inherited it. Cheaper than [`flock_holders`] as a rule, and blind for further ones.
+#[must_use]
+pub fn flock_takers((device, inode): (u64, u64)) -> Vec<u32> {
+    let takers: Vec<u32> = system::flockers((device, inode)).collect();
+    if takers.is_empty() { flock_holders(device, inode) } else { takers }
+}
+
 /// Who holds the `flock` on a file or folder that is locked: the processes that have it open with a lock, and, where those
 /// cannot be looked into, the living process that the kernel names.
 ///

@@ -70,7 +70,7 @@ pub enum Refusal {
         sign: String,
     },
     /// As many guests run as may.
-    #[error("{}", full_message(name, *guest, *limit, holders))]
+    #[error("{}", full_message(name, *guest, *limit, holders, waiting))]
     Quota {
         /// The VM that was to start.
         name: Named,
@@ -80,6 +80,8 @@ pub enum Refusal {
         limit: u32,
         /// Those that run, as far as they are known.
         holders: Vec<Named>,
+        /// Those that wait, in their order.
+        waiting: Vec<String>,
     },
     /// The identity is another one than last time.
     #[error("`{what}` of {name} is not that of its last good start ({last})")]
@@ -103,17 +105,33 @@ fn twin_message(name: &Named, identity: &str, other: Option<&Named>) -> String {
     }
 }
 
-fn full_message(name: &Named, guest: Guest, limit: u32, holders: &[Named]) -> String {
+/// So many of those that wait are named.
+const SHOWN: usize = 3;
+
+fn full_message(name: &Named, guest: Guest, limit: u32, holders: &[Named], waiting: &[String]) -> String {
     let kind = match guest {
         Guest::Linux => "Linux",
         Guest::Macos => "macOS",
     };
     let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
     let who = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+    // A line may be long.
+    let shown = waiting.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let more = waiting.len().saturating_sub(SHOWN);
+    let line = match (waiting.len(), more) {
+        (0, _) => String::new(),
+        (1, _) => format!("; {shown} waits for a slot"),
+        (count, 0) => format!("; {count} wait for a slot: {shown}"),
+        (count, _) => format!("; {count} wait for a slot: {shown}, …"),
+    };
+    // Those that run may be fewer: what is free belongs to those who wait.
+    if limit > 0 && u32::try_from(holders.len()).is_ok_and(|running| running < limit) && !waiting.is_empty() {
+        return format!("{name} is a {kind} guest, {limit} may run here, and others come first{line}");
+    }
     match limit {
         0 => format!("{name} is a {kind} guest, and none may run here"),
-        1 => format!("{name} is a {kind} guest, and the one that may run here runs{who}"),
-        _ => format!("{name} is a {kind} guest, and the {limit} that may run here run{who}"),
+        1 => format!("{name} is a {kind} guest, and the one that may run here runs{who}{line}"),
+        _ => format!("{name} is a {kind} guest, and the {limit} that may run here run{who}{line}"),
     }
 }
 
@@ -155,12 +173,14 @@ impl Problem for Refusal {
                     format!("selfsame run {} --despite {}", name.word, shell_word(&twin.to_string_lossy())),
                 ),
             ],
-            Self::Quota { holders, .. } => {
+            Self::Quota { name, limit, holders, .. } => {
+                let wait = (*limit > 0)
+                    .then(|| Hint::run("wait for a slot", format!("selfsame run -d --wait {}", name.word)));
                 let stop = holders
                     .first()
                     .map(|holder| Hint::run("stop one of them", format!("selfsame stop {}", holder.word)));
                 let show = Hint::run("see the limit and who holds the slots", "selfsame quota show");
-                stop.into_iter().chain([show]).collect()
+                stop.into_iter().chain(wait).chain([show]).collect()
             }
             Self::Disk { .. } => vec![Hint::say("end the process that uses it, and try again")],
             Self::Changed { name, what, .. } => vec![

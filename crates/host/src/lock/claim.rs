@@ -122,6 +122,12 @@ pub fn noted_holder(place: &Path, subject: &Subject) -> Option<Note> {
     Note::read(&place.join(subject.key()))
 }
 
+/// What the holder of a lock file wrote about itself, if it can be read.
+#[must_use]
+pub fn noted(path: &Path) -> Option<Note> {
+    Note::read(path)
+}
+
 impl Note {
     /// Reads the note in a lock file, if there is one.
     pub(super) fn read(path: &Path) -> Option<Self> {

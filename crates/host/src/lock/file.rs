@@ -61,6 +61,11 @@ impl LockFile {
         Err(LockError::Replaced { path: path() })
     }
 
+    /// A file that another process opened and locked, and handed over.
+    pub(super) const fn given(descriptor: OwnedFd) -> Self {
+        Self { descriptor, writable: false }
+    }
+
     /// Opens the file or makes it; `None` when it appeared or went meanwhile.
     fn open(place: &LockPlace, name: &str) -> Result<Option<Self>, Errno> {
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;

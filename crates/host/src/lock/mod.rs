@@ -9,6 +9,7 @@
 //! | an identity | `<digest>` | `selfsame/<digest>` | yes |
 //! | a MAC address | `mac-<12 hex digits>` | `selfsame/mac-…` | yes |
 //! | a slot for a guest | `slot-linux-<number>`, `slot-macos-…` | none: it limits load and guards no identity | yes |
+//! | a place in the line for a slot | `ticket-linux-<number>-<limit>`, … | none | never: given up when the slot is taken |
 //!
 //! **Invariant: locks are closed, never unlocked.** `LOCK_UN` acts on the open file description, which a living QEMU
 //! shares: it would free the lock under a running guest. Dropping a [`Claim`] only closes this process's descriptors.
@@ -28,13 +29,15 @@ mod folder;
 mod place;
 mod second;
 mod slot;
+mod ticket;
 
-pub use claim::{Asker, Attempt, Claim, Note, Subject, is_claimed, noted_holder};
+pub use claim::{Asker, Attempt, Claim, Note, Subject, is_claimed, noted, noted_holder};
 pub use file::LockFile;
 pub use folder::{FolderKey, FolderLock};
 pub use place::{LockPlace, PlaceSource};
 pub use second::supervised_folder;
 pub use slot::SlotLock;
+pub use ticket::{Living, Ticket, TicketName};
 
 use std::io;
 use std::path::PathBuf;

@@ -115,11 +115,12 @@ fn every_difference_is_named_and_a_newer_qemu_is_none() {
     let folder = folder();
     save(folder.path(), b"memory");
     type Change = fn(&mut Made);
-    let changes: [(Change, Difference); 11] = [
+    let changes: [(Change, Difference); 12] = [
         (|made| made.identity.push('0'), Difference::Identity),
         (|made| made.folder.push('0'), Difference::Folder),
         (|made| made.host = Some("60d0".to_owned()), Difference::Host),
         (|made| made.machine.push('0'), Difference::Machine),
+        (|made| made.devices += 1, Difference::Devices),
         (|made| made.mac_address = "06:e8:a3:b0:23:b5".to_owned(), Difference::MacAddress),
         (|made| made.cpus += 1, Difference::Cpus),
         (|made| made.memory *= 2, Difference::Memory),
@@ -136,6 +137,18 @@ fn every_difference_is_named_and_a_newer_qemu_is_none() {
         };
         assert_eq!(what, expected);
     }
+    // One that does not tell its devices was made with the first of them.
+    let path = folder.path().join(STATE).join(STATE_DESCRIPTION);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let before = whole.replace("devices = 2\n", "");
+    assert_ne!(before, whole);
+    std::fs::write(&path, before).unwrap();
+    let error = check(folder.path(), &made()).unwrap_err();
+    assert!(
+        error.to_string().contains("its set of devices was version 1 then, and is version 2 now"),
+        "{error}"
+    );
+    std::fs::write(&path, whole).unwrap();
     let newer = Made { qemu: Some(Version { major: 10, minor: 0, micro: 2 }), ..made() };
     check(folder.path(), &newer).unwrap();
     let unknown = Made { host: None, ..made() };

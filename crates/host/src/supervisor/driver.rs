@@ -463,3 +463,6 @@ struct Ready {
     report: bool,
     bond: bool,
 }
+
+#[cfg(test)]
+mod tests;

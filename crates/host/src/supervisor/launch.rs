@@ -3,21 +3,24 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufReader, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
+use selfsame_machine::sim::Behaviour;
 use selfsame_machine::spec::Folder;
 
 use super::client::read_line;
+use super::handover;
 use super::problem::SupervisorError;
 use super::protocol::{Outcome, Status};
 use super::tether::Tether;
 use crate::bundle::{LOGS, SUPERVISOR_LOG};
 use crate::context::{Context, LOCK_DIRECTORY};
-use crate::lock::PlaceSource;
+use crate::lock::{PlaceSource, Ticket, TicketName};
 use crate::log;
 use crate::qemu::accelerator;
 
@@ -42,12 +45,16 @@ pub struct Options {
     pub mission: Mission,
     /// The accelerator asked for, if any.
     pub accelerator: Option<accelerator::Request>,
+    /// How the guest behaves, if it is one that is played.
+    pub sim: Option<Behaviour>,
     /// Folders of the host for this run alone, resolved.
     pub folders: Vec<Folder>,
     /// How the guest is to be connected, as far as not `vm.toml` says so.
     pub wish: Wish,
     /// What the start may pass over.
     pub overrides: crate::gate::Overrides,
+    /// The ticket of the line for a slot whose turn it is; it counts only if it is handed over as well.
+    pub ticket: Option<TicketName>,
     /// Whether the guest ends with the command that starts it.
     pub tethered: bool,
 }
@@ -70,6 +77,24 @@ pub struct Launched {
 /// # Errors
 /// What the supervisor says, or that it could not be started.
 pub fn launch(context: &Context, options: &Options, arguments: Vec<OsString>) -> Result<Launched, Report> {
+    launch_in_turn(context, options, arguments, None)
+}
+
+/// The same for a VM that stood in line for its slot: its ticket goes over to the supervisor, which `options` must name it
+/// to.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_in_turn(
+    context: &Context,
+    options: &Options,
+    arguments: Vec<OsString>,
+    ticket: Option<&Ticket>,
+) -> Result<Launched, Report> {
+    let offer = ticket.map(|ticket| handover::offer(ticket.as_fd())).transpose();
+    let offer = offer.map_err(SupervisorError::Launch)?;
+    let (ours, theirs) = offer.unzip();
+    let output = theirs.map_or_else(Stdio::piped, |theirs| Stdio::from(OwnedFd::from(theirs)));
     let name = context.named(&options.folder);
     let mut command = Command::new(own_program().map_err(SupervisorError::Launch)?);
     // The supervisor runs elsewhere: what is relative here is resolved here.
@@ -82,14 +107,19 @@ pub fn launch(context: &Context, options: &Options, arguments: Vec<OsString>) ->
         .args(arguments)
         .current_dir("/")
         .stdin(if options.tethered { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
+        .stdout(output)
         .stderr(log(&options.folder))
         .spawn()
         .map_err(SupervisorError::Launch)?;
     let died = || -> Report { SupervisorError::Died { name: name.clone() }.into() };
     let tether = child.stdin.take().map(Tether::new);
-    let Some(stdout) = child.stdout.take() else { return Err(died()) };
-    let outcome: Result<Outcome, std::io::Error> = read_line(&mut BufReader::new(stdout));
+    // It holds the supervisor's end of a pair, whose closing says that the supervisor is gone.
+    drop(command);
+    let outcome: Result<Outcome, std::io::Error> = match (ours, child.stdout.take()) {
+        (Some(socket), _) => read_line(&mut BufReader::new(socket)),
+        (None, Some(pipe)) => read_line(&mut BufReader::new(pipe)),
+        (None, None) => return Err(died()),
+    };
     // An ended supervisor is collected; a living one is nobody's child once this command has ended.
     drop(child.try_wait());
     match outcome {

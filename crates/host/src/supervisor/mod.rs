@@ -28,6 +28,7 @@ mod connection;
 mod console;
 mod driver;
 mod engine;
+mod handover;
 mod launch;
 mod pictures;
 mod problem;
@@ -37,7 +38,7 @@ mod start;
 mod tether;
 
 pub use client::{Client, ClientError, PATIENCE};
-pub use launch::{Launched, Mission, Options, launch};
+pub use launch::{Launched, Mission, Options, launch, launch_in_turn};
 pub use problem::SupervisorError;
 pub use protocol::{Call, Ended, Greeting, Link, Outcome, PROTOCOL, Reply, Status, Want};
 pub use record::{RunNames, RunRecord};
@@ -55,7 +56,7 @@ use selfsame_machine::spec::Display;
 use crate::agent::Door;
 use crate::backend::AnyBackend;
 use crate::context::Context;
-use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject};
+use crate::lock::{Attempt, Claim, FolderLock, LockPlace, Note, Subject, Ticket};
 use crate::socket::SocketFolder;
 use crate::state::Vault;
 use crate::store::Store;
@@ -148,6 +149,8 @@ struct Hold {
     folder: FolderLock,
     /// Step 0; `None` once it was given up.
     claim: Option<Claim>,
+    /// The place in the line for a slot that this start comes from, until it has its slot.
+    ticket: Option<Ticket>,
 }
 
 fn begin(options: &Options) -> Result<(Hold, Up), Report> {
@@ -158,14 +161,19 @@ fn begin(options: &Options) -> Result<(Hold, Up), Report> {
         .map_err(|source| crate::bundle::BundleError::Folder { folder: options.folder.clone(), source })?;
     let names = RunNames(folder.key());
     let claim = claim(&context, &place, options, names)?;
+    // What was not handed over, or proves nothing, is none: then this start is one like any other.
+    let ticket = options.ticket.and_then(|name| Some((name, handover::accept().ok()??)));
+    let ticket = ticket.and_then(|(name, descriptor)| Ticket::proven(&place, name, descriptor));
     let run = context.home.run();
     let failed = |error| crate::files::FileError::failed("use", &run)(error);
     let sockets = SocketFolder::open(&run).map_err(failed)?;
     let listener = sockets.listen(&names.control()).map_err(failed)?;
     let own = FolderLock::open(&folder.pinned())
         .map_err(|source| crate::bundle::BundleError::Folder { folder: options.folder.clone(), source })?;
-    let mut hold = Hold { context, place, names, sockets, listener, folder: own, claim: Some(claim) };
-    match hold.bring_up(options, folder) {
+    let mut hold = Hold { context, place, names, sockets, listener, folder: own, claim: Some(claim), ticket };
+    let outcome = hold.bring_up(options, folder);
+    hold.ticket = None;
+    match outcome {
         Ok(up) => Ok((hold, up)),
         Err(report) => {
             hold.leave();
@@ -290,7 +298,15 @@ impl Hold {
     /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.
     fn forget_guest(&self) {
         let names = &self.names;
-        for name in [names.monitor(), names.report(), names.console(), names.agent(), names.agent_lock()] {
+        let all = [
+            names.monitor(),
+            names.report(),
+            names.console(),
+            names.agent(),
+            names.agent_lock(),
+            names.sim(),
+        ];
+        for name in all {
             drop(self.sockets.remove(&name));
         }
     }

@@ -65,6 +65,12 @@ impl RunNames {
         format!("{}.console", self.0)
     }
 
+    /// Where a guest that is played is poked.
+    #[must_use]
+    pub fn sim(self) -> String {
+        format!("{}.sim", self.0)
+    }
+
     /// The record.
     #[must_use]
     pub fn record(self) -> String {
@@ -117,6 +123,9 @@ pub struct RunRecord {
     /// What the start said of that: it holds for this run.
     #[serde(default)]
     pub wish: Wish,
+    /// How the guest behaves, if it is one that is played.
+    #[serde(default)]
+    pub sim: Option<String>,
     /// How it ended, where the store could not be told.
     pub ended: Option<(Cause, String)>,
 }

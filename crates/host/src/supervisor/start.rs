@@ -16,7 +16,7 @@ use super::{Hold, Up};
 use crate::backend::AnyBackend;
 use crate::bundle::Bundle;
 use crate::folders;
-use crate::gate::{self, Passage};
+use crate::gate::{self, Passage, Terms};
 use crate::lock::{FolderLock, PlaceSource};
 use crate::process::{ProcessId, boot_id};
 use crate::reach::ports;
@@ -46,13 +46,13 @@ impl Hold {
         }
         // What this run is made of; the description on the disk stays.
         bundle.spec.folders = folders::of_run(&self.context.home, &bundle.spec.folders, &options.folders)?;
-        Engine::expect(&self.context, &bundle)?;
+        Engine::expect(&self.context, &bundle, options)?;
         let connection = options.wish.of(bundle.spec.network, &bundle.spec.ports)?;
         ports::check(&self.context, &self.context.named(&bundle.folder), &connection.ports)?;
         let store = self.context.store()?;
         self.heal(&store)?;
-        let mut passage =
-            gate::pass(&self.context, &self.place, &store, &bundle, folder, &options.overrides, now)?;
+        let terms = Terms { overrides: &options.overrides, ticket: self.ticket.take() };
+        let mut passage = gate::pass(&self.context, &self.place, &store, &bundle, folder, terms, now)?;
         let network = connection.network;
         let engine = Engine::prepare(&self.context, &bundle, options, connection, &mut passage)?;
         let words = engine.words();
@@ -93,6 +93,7 @@ impl Hold {
             link: None,
             wish: options.wish.clone(),
             ephemeral: bundle.spec.ephemeral,
+            sim: None,
             ended: None,
         };
         let Started { mut guest, report, console, record, mut is_paused } =

@@ -33,7 +33,7 @@ const SETTLED: Duration = Duration::from_millis(200);
 ///
 /// Example: selfsame events -n 20 web1
 ///
-/// Example: selfsame --format json events -f --since 2026-11-28T00:00:00Z
+/// Example: selfsame events --format json -f --since 2026-11-28T00:00:00Z
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Of this VM only: its name, or a path; a deleted VM's name works too

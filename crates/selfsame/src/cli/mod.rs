@@ -40,6 +40,7 @@ mod supervise;
 mod suspend;
 mod usage;
 mod version;
+mod wait;
 mod why;
 
 use std::process::ExitCode;
@@ -133,7 +134,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Create(create::Arguments),
+    Create(Box<create::Arguments>),
     Run(run::Arguments),
     Start(run::StartArguments),
     Stop(request::StopArguments),
@@ -242,7 +243,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failed> {
         Command::Complete(arguments) => complete::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Supervise(arguments) => supervise::run(arguments),
-        Command::Create(arguments) => create::run(&context()?, &global, arguments),
+        Command::Create(arguments) => create::run(&context()?, &global, *arguments),
         Command::Run(arguments) => run::run(&context()?, &global, &arguments),
         Command::Start(arguments) => run::run(&context()?, &global, &arguments.detached()),
         Command::Stop(arguments) => request::stop(&context()?, &global, &arguments),

@@ -296,6 +296,8 @@ pub(super) fn reach(context: &Context, folder: &Path, names: RunNames) -> Result
         folder: folder.to_owned(),
         mission: Mission::AdoptOnly,
         accelerator: None,
+        sim: None,
+        ticket: None,
         folders: Vec::new(),
         wish: selfsame_machine::network::Wish::default(),
         overrides: Overrides::default(),

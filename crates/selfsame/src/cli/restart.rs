@@ -37,11 +37,11 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let name = context.named(&folder);
     // What would refuse the start is asked first, as far as it can be: a VM that runs is worth more than one that is to.
     let bundle = Bundle::read(&folder)?;
-    if cfg!(target_os = "linux") {
+    let before = Before::ask(context, &bundle)?;
+    if cfg!(target_os = "linux") && before.sim.is_none() {
         context.installation(bundle.architecture())?;
     }
     arguments.start.wish().of(bundle.spec.network, &bundle.spec.ports)?;
-    let before = Before::ask(context, &bundle)?;
     let stopped =
         request::ask(context, folder.as_os_str(), request::stop_request(context, arguments.timeout))?;
     if global.format == Format::Text && !global.quiet && stopped.has_ended() {
@@ -50,15 +50,16 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     // An override is somebody's word about one run: it holds for the run that goes on, and for no later one.
     let before = if stopped.has_ended() { before } else { Before::default() };
     let start = arguments.start.after(folder, before);
-    let Launched { status, notes, tether: _ } = run::start(context, &start).map_err(|mut report| {
-        if stopped.has_ended() {
-            report.hints.push(Hint::run(
-                "it was stopped and does not run; start it",
-                format!("selfsame run -d {}", name.word),
-            ));
-        }
-        report
-    })?;
+    let Launched { status, notes, tether: _ } =
+        run::start_or_wait(context, global.format, &start).map_err(|mut report| {
+            if stopped.has_ended() {
+                report.hints.push(Hint::run(
+                    "it was stopped and does not run; start it",
+                    format!("selfsame run -d {}", name.word),
+                ));
+            }
+            report
+        })?;
     notes.iter().for_each(|text| note(&format!("note: {text}")));
     match global.format {
         Format::Json => json(&serde_json::json!({
@@ -75,6 +76,7 @@ impl Before {
         let record =
             RunRecord::read(&context.home.run(), RunNames(bundle.key)).filter(RunRecord::is_of_this_boot);
         let by_rule = context.accelerator(bundle.architecture(), None).accelerator;
+        let sim = record.as_ref().and_then(|record| record.sim.as_ref()?.parse().ok());
         let accelerator = record
             .as_ref()
             .filter(|record| record.accelerator != by_rule.text())
@@ -86,6 +88,6 @@ impl Before {
         let started = events.into_iter().rev().find(|event| event.what.kind == "vm.started");
         let despite =
             started.and_then(|event| serde_json::from_value(event.what.data["despite"].clone()).ok());
-        Ok(Self { accelerator, wish, folders, despite: despite.unwrap_or_default() })
+        Ok(Self { sim, accelerator, wish, folders, despite: despite.unwrap_or_default() })
     }
 }

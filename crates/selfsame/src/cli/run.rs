@@ -3,24 +3,27 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use selfsame_host::bundle::Named;
+use selfsame_host::bundle::{Bundle, Named};
 use selfsame_host::context::Context;
 use selfsame_host::folders;
 use selfsame_host::gate::Overrides;
 use selfsame_host::library::find;
-use selfsame_host::lock::FolderLock;
+use selfsame_host::lock::{FolderLock, Ticket};
 use selfsame_host::qemu::accelerator;
+use selfsame_host::quota::line::Line;
 use selfsame_host::supervisor::{
-    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch,
+    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch_in_turn,
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::Cause;
 use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
+use selfsame_machine::sim::{Behaviour, NoBehaviour};
 use selfsame_machine::spec::Folder;
 
 use super::attend::{Keyboard, Manner, Signals, Subject, from_now};
 use super::logs::Follower;
+use super::wait::Patience;
 use super::{Global, Outcome, net, supervise};
 use crate::output::{Format, data, json, note};
 
@@ -65,6 +68,14 @@ pub(super) struct StartArguments {
     /// What runs the guest's instructions
     #[arg(long, value_enum, value_name = "ACCELERATOR")]
     accel: Option<Accelerator>,
+    /// `sim`, or `sim:BEHAVIOUR`: a guest that is played, to try out selfsame itself
+    #[arg(long, hide = true, value_parser = sim)]
+    backend: Option<Behaviour>,
+    /// Wait in line when all slots are taken: 30s, 5m, 2h, or without a time for ever
+    ///
+    /// Only a slot is waited for. A VM whose identity, MAC address or disk is in use is refused at once.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = Patience::read)]
+    wait: Option<Patience>,
     /// Let the guest stand still until `resume`
     #[arg(long)]
     paused: bool,
@@ -112,6 +123,7 @@ impl StartArguments {
         };
         Self {
             vm: folder.into(),
+            backend: self.backend.clone().or(before.sim),
             accel: self.accel.or(before.accelerator),
             net: self.net.or(&before.wish),
             dir,
@@ -124,10 +136,20 @@ impl StartArguments {
 /// How a VM was started, as far as it would not come about by itself again.
 #[derive(Debug, Default)]
 pub(super) struct Before {
+    pub(super) sim: Option<Behaviour>,
     pub(super) accelerator: Option<Accelerator>,
     pub(super) wish: Wish,
     pub(super) folders: Vec<Folder>,
     pub(super) despite: Vec<PathBuf>,
+}
+
+/// Reads the one back end that is chosen by name.
+fn sim(text: &str) -> Result<Behaviour, String> {
+    let (name, behaviour) = text.split_once(':').unwrap_or((text, ""));
+    if name != "sim" {
+        return Err("the one back end to choose is `sim`".to_owned());
+    }
+    behaviour.parse().map_err(|error: NoBehaviour| error.to_string())
 }
 
 /// An accelerator by name.
@@ -155,7 +177,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let folder = find(context, &arguments.start.vm)?;
     let (name, names) = (context.named(&folder), names(&folder)?);
     let log = from_now(&folder);
-    let Launched { status, notes, tether: _ } = start(context, &arguments.start)?;
+    let Launched { status, notes, tether: _ } = start_or_wait(context, global.format, &arguments.start)?;
     for text in notes {
         note(&format!("note: {text}"));
     }
@@ -194,6 +216,28 @@ pub(super) fn up(name: &Named, status: &Status) -> String {
 
 /// Starts a VM, or takes it over, and comes back when it is up: with its state, and what people should know.
 pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Launched, Report> {
+    start_in_turn(context, arguments, None)
+}
+
+/// The same, and waits for a slot where that was asked for.
+pub(super) fn start_or_wait(
+    context: &Context,
+    format: Format,
+    arguments: &StartArguments,
+) -> Result<Launched, Report> {
+    let Some(patience) = arguments.wait else { return start(context, arguments) };
+    let folder = find(context, &arguments.vm)?;
+    let bundle = Bundle::read(&folder)?;
+    patience.start(context, format, &context.named(&folder), &bundle, |line| {
+        start_in_turn(context, arguments, line.map(Line::ticket))
+    })
+}
+
+fn start_in_turn(
+    context: &Context,
+    arguments: &StartArguments,
+    ticket: Option<&Ticket>,
+) -> Result<Launched, Report> {
     let folder = find(context, &arguments.vm)?;
     let name = context.named(&folder);
     // Asked before a process is started for it: the common way to find that it runs already.
@@ -206,12 +250,14 @@ pub(super) fn start(context: &Context, arguments: &StartArguments) -> Result<Lau
         folder,
         mission: Mission::Start { paused: arguments.paused },
         accelerator: arguments.accel.map(Accelerator::request),
+        sim: arguments.backend.clone(),
+        ticket: ticket.map(Ticket::name),
         folders: folders::asked(&context.home, &arguments.dir)?,
         wish: arguments.net.wish(),
         overrides: Overrides { despite: despite.collect(), accept_identity: arguments.accept_identity },
         tethered: arguments.tethered,
     };
-    launch(context, &options, supervise::arguments(&options, arguments.accel))
+    launch_in_turn(context, &options, supervise::arguments(&options, arguments.accel), ticket)
 }
 
 pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use selfsame_host::folders::FolderError;
 use selfsame_host::gate::Overrides;
+use selfsame_host::lock::TicketName;
 use selfsame_host::supervisor::{Mission, Options};
 use selfsame_machine::code::Exit;
 use selfsame_machine::problem::Report;
+use selfsame_machine::sim::Behaviour;
 use selfsame_machine::spec::Folder;
 use selfsame_machine::spec::folder::Request;
 
@@ -27,6 +29,12 @@ pub(super) struct Arguments {
     paused: bool,
     #[arg(long, value_enum)]
     accel: Option<Accelerator>,
+    /// Play a guest that behaves so
+    #[arg(long)]
+    sim: Option<Behaviour>,
+    /// Take the slot that this ticket stands for; it is handed over through standard output
+    #[arg(long)]
+    ticket: Option<TicketName>,
     #[arg(long)]
     dir: Vec<String>,
     #[arg(long)]
@@ -56,6 +64,12 @@ pub(super) fn arguments(options: &Options, accel: Option<Accelerator>) -> Vec<Os
             Accelerator::Kvm => "--accel=kvm",
         };
         arguments.push(name.into());
+    }
+    if let Some(behaviour) = &options.sim {
+        arguments.push(format!("--sim={behaviour}").into());
+    }
+    if let Some(ticket) = &options.ticket {
+        arguments.push(format!("--ticket={ticket}").into());
     }
     for folder in &options.folders {
         arguments.push(format!("--dir={folder}").into());
@@ -90,6 +104,8 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         folder: arguments.folder,
         mission,
         accelerator: arguments.accel.map(Accelerator::request),
+        sim: arguments.sim,
+        ticket: arguments.ticket,
         folders: folders(&arguments.dir)?,
         wish: arguments.net.wish(),
         overrides: Overrides { despite: arguments.despite, accept_identity: arguments.accept_identity },
@@ -117,6 +133,8 @@ mod tests {
                 folder: folder.clone(),
                 mission,
                 accelerator: None,
+                sim: None,
+                ticket: None,
                 folders,
                 wish,
                 overrides,

@@ -5,11 +5,12 @@
 //! ```
 //!
 //! On Linux that is QEMU. On a Mac it is Virtualization.framework; an accelerator that was asked for on the command line
-//! is QEMU's, and asks for QEMU.
+//! is QEMU's, and asks for QEMU. A guest that is played (`sim`) runs anywhere, whatever it is.
 
 mod opened;
 mod qemu;
 pub(super) mod settle;
+mod sim;
 #[cfg(target_os = "macos")]
 mod vz;
 
@@ -31,7 +32,8 @@ use crate::state::Saved;
 
 /// A back end that is ready to start one guest.
 pub(super) enum Engine {
-    Qemu(qemu::Prepared),
+    Qemu(Box<qemu::Prepared>),
+    Sim(sim::Prepared),
     #[cfg(target_os = "macos")]
     Vz(vz::Prepared),
 }
@@ -62,8 +64,12 @@ pub(super) struct Started {
 
 impl Engine {
     /// Refuses a guest that no back end of this host could ever run, before anything is claimed for it.
-    pub(super) fn expect(context: &Context, bundle: &Bundle) -> Result<(), Report> {
-        if cfg!(target_os = "macos") { Ok(()) } else { qemu::guest_id(context, bundle).map(drop) }
+    pub(super) fn expect(context: &Context, bundle: &Bundle, options: &Options) -> Result<(), Report> {
+        if cfg!(target_os = "macos") || options.sim.is_some() {
+            Ok(())
+        } else {
+            qemu::guest_id(context, bundle).map(drop)
+        }
     }
 
     /// Chooses the back end and looks for all that it needs.
@@ -74,16 +80,21 @@ impl Engine {
         connection: Connection,
         passage: &mut Passage,
     ) -> Result<Self, Report> {
+        if let Some(behaviour) = &options.sim {
+            return Ok(Self::Sim(sim::Prepared::new(behaviour.clone())));
+        }
         #[cfg(target_os = "macos")]
         if options.accelerator.is_none() {
             return vz::Prepared::new(bundle, &connection, passage).map(Self::Vz);
         }
-        qemu::Prepared::new(context, bundle, options, connection, passage).map(Self::Qemu)
+        qemu::Prepared::new(context, bundle, options, connection, passage)
+            .map(|prepared| Self::Qemu(Box::new(prepared)))
     }
 
     pub(super) fn words(&self) -> Words {
         match self {
             Self::Qemu(prepared) => prepared.words(),
+            Self::Sim(_) => sim::Prepared::words(),
             #[cfg(target_os = "macos")]
             Self::Vz(_) => vz::Prepared::words(),
         }
@@ -101,6 +112,7 @@ impl Engine {
     ) -> Result<Started, Report> {
         match self {
             Self::Qemu(prepared) => prepared.launch(hold, bundle, passage, record, paused, saved),
+            Self::Sim(prepared) => prepared.launch(hold, record, paused, saved),
             #[cfg(target_os = "macos")]
             Self::Vz(prepared) => prepared.launch(hold, record, paused, saved),
         }

@@ -191,6 +191,7 @@ impl Prepared {
         let up = id.ok_or_else(QmpError::gone).and_then(|id| {
             // Losing this writing loses nothing: an adoption finds the process by its locks.
             drop(record.write(&run, hold.names));
+            passage.note_guest(id);
             let stream = connect(hold, &hold.names.monitor(), monitor)?;
             let mut monitor = Monitor::handshake(stream, GREETING)?;
             for growth in &growths {

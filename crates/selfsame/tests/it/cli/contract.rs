@@ -34,13 +34,20 @@ fn help_is_grouped_by_what_the_commands_are_for() {
       events      Show what happened
 
     Into a guest:
+      console     Talk to a guest over its serial console
       ssh         Log in to a guest, or run a command in it
+      exec        Run a command in a guest
       cp          Copy files into a guest or out of it
       ip          Show where a guest is reached from here
       ssh-config  Print a configuration with which ssh and its friends reach a guest
+      logs        Show what a guest wrote to its console, or what ran it had to say
+      screenshot  Make a picture of a guest's screen
 
     Identity (also `mid`):
       identity    Make, keep, show, import and export machine identifiers
+
+    Images:
+      image       List, fetch and delete the images that VMs are made of
 
     This host:
       autostart   Start the VMs that are marked for it

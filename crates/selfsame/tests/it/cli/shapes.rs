@@ -71,6 +71,7 @@ fn one_vm() {
     cpus: number
     digest: string
     disks: array
+    display: string
     findings: array
     folders: array
     guest: string
@@ -122,6 +123,7 @@ fn one_vm() {
     accelerator: string
     accelerator_reason: string
     adopted: bool
+    agent: bool
     backend_pid: number
     folders: array
     identity: string

@@ -28,6 +28,7 @@ mod starts;
 mod suspend;
 mod suspend_kills;
 mod users;
+mod waiting;
 
 /// A hazard under another name would not be counted.
 #[test]
