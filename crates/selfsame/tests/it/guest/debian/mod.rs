@@ -61,7 +61,7 @@ impl Debian {
         let debian = Self { env, key };
         debian.wait_until("cloud-init is done", " finished at ");
         let began = Instant::now();
-        while !debian.env.get(NAME)["agent"].as_bool().unwrap_or_default() {
+        while !debian.env.get(NAME)["status"]["agent"].as_bool().unwrap_or_default() {
             assert!(began.elapsed() < PATIENCE, "no agent listens: {}", debian.console());
             std::thread::sleep(Duration::from_millis(500));
         }
