@@ -6,14 +6,14 @@
 set -eu
 tar=$1 folder=$2
 
-mkdir "$folder/root"
+mkdir "$folder/tree"
 # The kernel brings /dev; only the real root could make what is in it.
-tar -xf "$tar" -C "$folder/root" --numeric-owner --exclude='./dev/*'
+tar -xf "$tar" -C "$folder/tree" --numeric-owner --exclude='./dev/*'
 rm -f "$tar"
-mv "$folder"/root/boot/vmlinuz-* "$folder/vmlinuz"
-mv "$folder"/root/boot/initrd.img-* "$folder/initrd"
-mv "$folder/root/usr/share/selfsame-packages.toml" "$folder/packages.toml"
-rm -rf "$folder"/root/boot/* "$folder"/root/vmlinuz* "$folder"/root/initrd*
+mv "$folder"/tree/boot/vmlinuz-* "$folder/vmlinuz"
+mv "$folder"/tree/boot/initrd.img-* "$folder/initrd"
+mv "$folder/tree/usr/share/selfsame-packages.toml" "$folder/packages.toml"
+rm -rf "$folder"/tree/boot/* "$folder"/tree/vmlinuz* "$folder"/tree/initrd*
 # As large as Debian's own are at least. It takes room only where something is in it.
-mke2fs -q -t ext4 -d "$folder/root" -L root -E root_owner=0:0 "$folder/disk.raw" 2G
-rm -rf "$folder/root"
+mke2fs -q -t ext4 -d "$folder/tree" -L root -E root_owner=0:0 "$folder/disk.raw" 2G
+rm -rf "$folder/tree"
