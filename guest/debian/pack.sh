@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes a disk of what mmdebstrap has packed: the files ROOTFS.tar become the file system DISK, and its kernel and initial
+# Makes a disk of what mmdebstrap has packed: ROOTFS.tar becomes the file system FOLDER/disk.raw, and its kernel and initial
 # file system lie beside it. Run by root, or by who is root in a name space of their own.
 #
 #   pack.sh ROOTFS.tar FOLDER
