@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
@@ -141,7 +141,15 @@ fn emptied(folder: &Path, root: bool) -> Result<PathBuf> {
     if !root && folder.exists() {
         run::text(own_root().args(["rm", "-rf", "--"]).arg(folder))?;
     }
-    fresh_folder(folder)
+    // What a killed mmdebstrap had started goes on until it notices, for some seconds.
+    let mut tries = 60;
+    loop {
+        match fresh_folder(folder) {
+            Err(_) if tries > 0 => tries -= 1,
+            made => return made,
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// All that decides what the guest is.
