@@ -31,7 +31,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "check", summary: "Check what the compiler and the linter do not", run: check::run },
     Chore {
         name: "guest",
-        summary: "Make the test guest in target/guest (--fresh: with the newest packages; --generic, --aarch64: one of the others)",
+        summary: "Make the test guest in target/guest (--fresh: with the newest packages; --generic, --aarch64, --debian: one of the others; --all)",
         run: guest::run,
     },
     Chore {
