@@ -96,7 +96,7 @@ fn survives(env: &TestEnv, case: &Case) {
     drop(traced(env, &["-e", &format!("trace={CALLS}")], case.command).ok());
     let trace = std::fs::read_to_string(env.root().join("trace")).unwrap();
     let points = points(&trace);
-    assert!(points.len() > 5, "it changes hardly anything: {trace}");
+    assert!(points.len() > 3, "it changes hardly anything: {trace}");
     (case.after)(env, "without a fault");
     let mut struck = 0;
     for (call, number) in &points {
