@@ -12,7 +12,6 @@ mod mac;
 mod man;
 mod repository;
 mod run;
-mod storm;
 
 use std::process::ExitCode;
 
@@ -42,11 +41,6 @@ const CHORES: &[Chore] = &[
     },
     Chore { name: "man", summary: "Write the manual pages to target/man", run: man::run },
     Chore { name: "hazards", summary: "Run the named hazards and count them", run: hazards::run },
-    Chore {
-        name: "storm",
-        summary: "Start, kill and suspend many VMs at once (--minutes N: for how long, 5)",
-        run: storm::run,
-    },
 ];
 
 fn main() -> ExitCode {

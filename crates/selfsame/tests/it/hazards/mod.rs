@@ -27,7 +27,6 @@ mod restarts;
 mod silent;
 mod socket;
 mod starts;
-mod storm;
 mod suspend;
 mod suspend_kills;
 mod users;
