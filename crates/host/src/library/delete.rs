@@ -156,7 +156,9 @@ fn check_ours(context: &Context, folder: &Path) -> Result<(), Report> {
 /// # Errors
 /// When there is none, the argument is a link to it, or it holds something else than a VM.
 pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Report> {
-    let folder = find_unlinked(context, argument, "delete", |folder| format!("selfsame delete {folder}"))?;
+    let found = find_unlinked(context, argument, "delete", |folder| format!("selfsame delete {folder}"));
+    // Whoever's command was killed types it again, and then there is no such VM any more: only what is left of it.
+    let folder = found.inspect_err(|_| remove_leftovers(&context.home.vms(), Path::new("")))?;
     check_ours(context, &folder)?;
     Ok(folder)
 }
@@ -164,7 +166,7 @@ pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Re
 /// Deletes a VM's folder with all that is in it. Its identity stays in the library.
 ///
 /// The folder is first renamed to a hidden name beside it, which is one step; what a killed command leaves under that
-/// name is removed by the next one that deletes there.
+/// name is removed by the next one that deletes there, even one that finds nothing else to delete.
 ///
 /// # Errors
 /// When something of it runs, it is protected, or a step fails.

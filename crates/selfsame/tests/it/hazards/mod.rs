@@ -5,10 +5,12 @@
 mod agent;
 mod bundle;
 mod changes;
+mod clock;
 mod console;
 mod copies;
 mod deletion;
 mod disk_full;
+mod faults;
 mod foreign;
 mod home;
 mod images;
