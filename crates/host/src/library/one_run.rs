@@ -209,6 +209,11 @@ pub fn leftovers(context: &Context) -> Vec<PathBuf> {
     found
 }
 
+/// Removes what the owner of a VM that is deleted had to be known by.
+pub(crate) fn forget_owner(context: &Context, name: &str) {
+    drop(fs::remove_file(owner_file(context, name)));
+}
+
 fn owner_file(context: &Context, name: &str) -> PathBuf {
     context.home.run().join(format!("{name}.owner"))
 }

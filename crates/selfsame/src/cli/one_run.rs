@@ -15,12 +15,13 @@ use selfsame_host::reach::{Door, KnownHosts, Login, Patience, Remote, Session, a
 use selfsame_host::supervisor::{Client, Launched, PATIENCE};
 use selfsame_host::time::Time;
 use selfsame_machine::architecture::Architecture;
-use selfsame_machine::code::{Code, Exit};
+use selfsame_machine::code::Code;
 use selfsame_machine::lifecycle::Request;
 use selfsame_machine::problem::{Hint, Report};
+use selfsame_machine::span::Span;
 
 use super::image::ProgressLine;
-use super::run::{Arguments, names, start_or_wait};
+use super::run::{Arguments, ended_before, names, start_or_wait};
 use super::{Global, attend, exec, request};
 use crate::output::{Format, note};
 
@@ -28,6 +29,8 @@ use crate::output::{Format, note};
 const STRANGER: &str = "selfsame";
 /// How long an agent may listen later than an SSH server does, in a guest for which nobody made a key.
 const AGENT_LATER: Duration = Duration::from_secs(5);
+/// How long the guest may take until commands can be run in it.
+const READY: Duration = Duration::from_secs(300);
 /// How long the end of the VM may take, and its deletion.
 const ENDING: Duration = Duration::from_secs(30);
 /// When somebody who waits is told so.
@@ -70,12 +73,16 @@ fn in_it(context: &Context, global: &Global, arguments: &Arguments, one: &mut On
         let subject = attend::Subject { context, name: &name, names: names(&one.folder)? };
         let manner = attend::Manner { keyboard, signals, tail: u32::MAX };
         note(&format!("{name} runs until you leave it, and is deleted then"));
-        subject.attend(manner, Some(log))?.unwrap_or(Exit::Ok).status()
+        let exit = match subject.attend(manner, Some(log.clone()))? {
+            Some(exit) => exit,
+            None => ended_before(context, &name, &one.folder, log)?,
+        };
+        exit.status()
     } else {
         if !global.quiet && global.format == Format::Text {
             note(&format!("{name} is up; waiting until commands can be run in it"));
         }
-        match ready(context, one, &name, arguments.ready.duration())? {
+        match ready(context, one, &name, arguments.ready.map_or(READY, Span::duration))? {
             Way::Agent => {
                 exec::by_agent(context, global, &one.folder, None, Vec::new(), arguments.command.clone())?
             }

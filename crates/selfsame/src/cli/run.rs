@@ -63,13 +63,13 @@ pub(super) struct Arguments {
     /// server answers, and this command ends with its status; 125 when selfsame failed.
     #[arg(long, conflicts_with = "detach")]
     pub(super) rm: bool,
-    /// With `--rm`: how long the guest may take until commands can be run in it
-    #[arg(long, value_name = "TIME", default_value = "5m", requires = "rm")]
-    pub(super) ready: Span,
+    /// With `--rm`: how long the guest may take until commands can be run in it; 5m if not given
+    #[arg(long, value_name = "TIME", requires = "rm")]
+    pub(super) ready: Option<Span>,
     #[command(flatten)]
     pub(super) start: StartArguments,
-    /// With `--rm`: a command to run in the guest, and its arguments
-    #[arg(last = true, requires = "rm", value_name = "CMD")]
+    /// With `--rm`: a command to run in the guest, behind `--`, and its arguments
+    #[arg(requires = "rm", value_name = "CMD")]
     pub(super) command: Vec<String>,
 }
 
@@ -130,9 +130,15 @@ impl StartArguments {
     }
 
     pub(super) fn detached(self) -> Arguments {
-        let ready = Span::default();
-        let command = Vec::new();
-        Arguments { detach: true, interactive: false, tty: false, rm: false, ready, start: self, command }
+        Arguments {
+            detach: true,
+            interactive: false,
+            tty: false,
+            rm: false,
+            ready: None,
+            start: self,
+            command: Vec::new(),
+        }
     }
 
     /// The same of the VM in this folder, which ends with this command.
@@ -301,7 +307,7 @@ pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {
 }
 
 /// The end of a guest that was gone before anybody could attend to it: the library has its story.
-fn ended_before(context: &Context, name: &Named, folder: &Path, mut log: Follower) -> Outcome {
+pub(super) fn ended_before(context: &Context, name: &Named, folder: &Path, mut log: Follower) -> Outcome {
     log.show(&mut |bytes| crate::output::bytes(bytes))?;
     let last = context.store_for_reading()?.runs().last(folder)?;
     let Some((reason, detail)) = last.and_then(|run| Some((run.end_reason?, run.end_detail?))) else {

@@ -18,6 +18,7 @@ mod kills;
 mod library;
 mod locks;
 mod names;
+mod one_run;
 mod ports;
 mod qemu;
 mod quota;

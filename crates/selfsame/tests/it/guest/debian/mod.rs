@@ -103,4 +103,19 @@ fn a_whole_debian_does_what_is_promised_of_guests() {
     let stopped = debian.env.json(["stop", "-t", "50", NAME]).ok().json();
     assert_eq!(stopped["ended"]["cause"], "requested", "{stopped}: {}", debian.console());
     debian.env.nothing_is_left();
+    in_a_vm_of_its_own(&debian);
+}
+
+/// Over the disk of the one that has stopped: the second boot, and the last.
+fn in_a_vm_of_its_own(debian: &Debian) {
+    let key = debian.env.get(NAME)["identity"].clone();
+    let script = "hostname; cat /sys/class/dmi/id/product_uuid; exit 7";
+    let command = debian.env.command(["run", "--rm", "--ready", "15m", NAME, "--", "sh", "-c", script]);
+    let ran = debian.env.finish_within(PATIENCE, command);
+    assert_eq!(ran.status, Some(7), "{ran}");
+    let mut lines = ran.stdout.lines();
+    assert_eq!(lines.next(), Some(NAME), "the same disk: {ran}");
+    let identity = key.as_str().unwrap().trim_start_matches("uuid:");
+    assert!(lines.next().is_some_and(|uuid| uuid.len() == 36 && !uuid.ends_with(&identity[24..])), "{ran}");
+    debian.env.nothing_is_left();
 }
