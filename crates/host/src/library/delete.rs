@@ -13,7 +13,7 @@ use super::state::hold_stopped;
 use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, Named, PARTS, SPEC, name_of};
 use crate::context::Context;
 use crate::evidence::{Observer, Sign};
-use crate::files::{FileError, read_bounded};
+use crate::files::{FileError, is_draft, read_bounded};
 use crate::lock::FolderLock;
 use crate::store::NewEvent;
 use crate::time::Time;
@@ -143,7 +143,9 @@ fn check_ours(context: &Context, folder: &Path) -> Result<(), Report> {
     let entries = std::fs::read_dir(folder).map_err(FileError::failed("read", folder))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let known = PARTS.iter().any(|part| name == *part) || disks.iter().any(|disk| name == *disk.file);
+        let known = is_draft(&name)
+            || PARTS.iter().any(|part| name == *part)
+            || disks.iter().any(|disk| name == *disk.file);
         if !known {
             return Err(NotOurs::Stranger { folder: folder.to_owned(), other: PathBuf::from(name) }.into());
         }
