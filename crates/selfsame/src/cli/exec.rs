@@ -129,13 +129,8 @@ fn over_ssh(
         report
     })?;
     note(&format!("note: no agent listens in {name}: over ssh"));
-    Ok(Session::ssh(
-        &door,
-        &Login::default(),
-        &Remote::Words(arguments.command.iter().map(OsString::from).collect()),
-        false,
-    )?
-    .run()?)
+    let words = arguments.command.iter().map(OsString::from).collect();
+    Session::ssh(&door, &Login::default(), &Remote::Words(words), false)?.run()
 }
 
 fn command(words: Vec<String>, mut environment: Vec<String>, input: Vec<u8>) -> Exec {

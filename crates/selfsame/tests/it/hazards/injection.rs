@@ -153,7 +153,11 @@ fn each_fault(
         drop(env.run(["list"]).ok());
         env.doctor_is_content(&what);
     }
-    eprintln!("injection: {name}: {made} faults, {tried} of {} places, {:?}", faults.len(), began.elapsed());
+    crate::support::tell(&format!(
+        "injection: {name}: {made} faults, {tried} of {} places, {:?}",
+        faults.len(),
+        began.elapsed()
+    ));
     assert!(made * 10 >= tried * 9, "{name}: {made} of {tried} faults were made");
 }
 
@@ -370,6 +374,10 @@ fn hazard_a_fault_at_each_write_of_a_suspend() {
         let left = ["State", "State.new", "State.old"].map(|part| env.folder("web1").join(part).exists());
         assert_eq!(left, [false; 3], "{what}");
     }
-    eprintln!("injection: suspend: {tried} of {} places, {:?}", faults.len(), began.elapsed());
+    crate::support::tell(&format!(
+        "injection: suspend: {tried} of {} places, {:?}",
+        faults.len(),
+        began.elapsed()
+    ));
     watch.never_two();
 }

@@ -112,7 +112,7 @@ fn work(env: &TestEnv, names: &[String], seed: u64, until: Instant, counts: &Cou
         let code = output.error()["code"].as_str().unwrap().to_owned();
         if !FORESEEN.contains(&code.as_str()) {
             counts.add(format!("NOT FORESEEN {code}"));
-            eprintln!("not foreseen: {output}");
+            crate::support::tell(&format!("not foreseen: {output}"));
         }
         counts.add(format!("{} refused {code}", verb[0]));
     }
@@ -166,7 +166,7 @@ fn hazard_a_storm_of_commands_and_kills() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let seed = wanted("SELFSAME_STORM_SEED", now.as_secs());
     let lasting = Duration::from_secs(wanted("SELFSAME_STORM_SECONDS", 12));
-    eprintln!("storm: SELFSAME_STORM_SEED={seed}");
+    crate::support::tell(&format!("storm: SELFSAME_STORM_SEED={seed}"));
     let env = TestEnv::new();
     let names: Vec<String> =
         (0..wanted("SELFSAME_STORM_VMS", 20)).map(|number| format!("vm{number}")).collect();
@@ -189,7 +189,7 @@ fn hazard_a_storm_of_commands_and_kills() {
         }
         scope.spawn(|| slay(&env, !seed, end, &counts));
     });
-    eprintln!("storm: {}", counts.line());
+    crate::support::tell(&format!("storm: {}", counts.line()));
     for name in &names {
         crate::support::until("it has ended", || {
             drop(env.run(["kill", "--", name]));
