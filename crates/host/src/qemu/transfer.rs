@@ -15,7 +15,7 @@ use selfsame_machine::lifecycle::BackendEvent;
 use selfsame_machine::problem::{Hint, Problem, Report};
 use serde_json::Value;
 
-use super::qmp::{Command, Id, Message, MigrationStatus, Monitor, Passed, QmpError, QmpEvent};
+use super::qmp::{Command, Id, Message, MigrationStatus, Monitor, Passed, QmpError, QmpEvent, RunState};
 use super::version::Version;
 
 /// The first version that reads and writes states as files.
@@ -81,6 +81,10 @@ pub(super) struct Transfer {
     command: Option<Id>,
     /// Our question what became of it, not answered yet.
     question: Option<Id>,
+    /// Our question whether it was this writing that is told of, not answered yet.
+    proof: Option<Id>,
+    /// Begun by an earlier supervisor, or by none.
+    adopted: bool,
     passed: Option<Passed>,
     /// The file that is removed when the writing fails.
     file: Option<PathBuf>,
@@ -106,11 +110,21 @@ impl Transfer {
         Self::begin(monitor, Direction::Read, &file, limit)
     }
 
-    /// Takes over a writing that an earlier supervisor began: its end may have been told to nobody.
+    /// Takes over a writing that an earlier supervisor began: its end may have been told to nobody. Or the earlier one made
+    /// the file and began nothing: a QEMU that once went on from a state calls that very reading completed (QEMU 7.2,
+    /// `migration/migration.c`, `fill_destination_migration_info`), and only where its guest stands tells the two apart.
     pub(super) fn adopt(monitor: &mut Monitor, file: PathBuf, limit: Duration) -> Result<Self, QmpError> {
         let question = monitor.send(Command::QueryMigrate, limit)?;
         let file = Some(file);
-        Ok(Self { direction: Direction::Write, command: None, question: Some(question), passed: None, file })
+        Ok(Self {
+            direction: Direction::Write,
+            command: None,
+            question: Some(question),
+            proof: None,
+            adopted: true,
+            passed: None,
+            file,
+        })
     }
 
     fn begin(
@@ -137,13 +151,21 @@ impl Transfer {
             Direction::Read => Command::MigrateIncoming(passed),
         };
         let command = Some(monitor.send(command, limit).map_err(told)?);
-        Ok(Self { direction, command, question: None, passed: Some(passed), file: None })
+        Ok(Self {
+            direction,
+            command,
+            question: None,
+            proof: None,
+            adopted: false,
+            passed: Some(passed),
+            file: None,
+        })
     }
 
     /// Looks at one message. Gives what became of the transfer, once that is decided: then it is over.
     pub(super) fn look(
         &mut self,
-        monitor: Option<&mut Monitor>,
+        mut monitor: Option<&mut Monitor>,
         message: &Message,
         limit: Duration,
     ) -> Option<BackendEvent> {
@@ -155,8 +177,27 @@ impl Transfer {
             Message::Reply { id: Some(id), outcome } if self.question == Some(*id) => {
                 self.question = None;
                 match outcome {
+                    Ok(value)
+                        if self.adopted && MigrationStatus::of_reply(value) == MigrationStatus::Completed =>
+                    {
+                        let asked = monitor
+                            .as_mut()
+                            .and_then(|monitor| monitor.send(Command::QueryStatus, limit).ok());
+                        self.proof = asked;
+                        let unasked = "whether it was written cannot be asked";
+                        asked.is_none().then(|| self.failed(monitor, unasked.to_owned(), limit))
+                    }
                     Ok(value) => self.judge(monitor, value, limit),
                     Err(fault) => Some(self.failed(monitor, fault.to_string(), limit)),
+                }
+            }
+            Message::Reply { id: Some(id), outcome } if self.proof == Some(*id) => {
+                self.proof = None;
+                if outcome.as_ref().ok().and_then(RunState::of_reply).is_some_and(|state| has_written(&state))
+                {
+                    Some(self.done())
+                } else {
+                    Some(self.failed(monitor, "nobody had begun to write it".to_owned(), limit))
                 }
             }
             Message::Event(event) => match event.read() {
@@ -220,6 +261,23 @@ impl Transfer {
                 BackendEvent::StartFailed(Box::new(Report::of(&TransferError::Failed { verb: "read", why })))
             }
         }
+    }
+}
+
+/// Whether a guest in this state was written out: it stands so afterwards, and on the last steps of it
+/// (`finish-migrate`).
+const fn has_written(state: &RunState) -> bool {
+    match state {
+        RunState::PostMigrate | RunState::Other(_) => true,
+        RunState::Running
+        | RunState::Paused
+        | RunState::InMigrate
+        | RunState::Prelaunch
+        | RunState::GuestPanicked
+        | RunState::Shutdown
+        | RunState::IoError
+        | RunState::InternalError
+        | RunState::Suspended => false,
     }
 }
 

@@ -203,3 +203,28 @@ fn hazard_half_a_state_is_left() {
     }
     env.nothing_is_left();
 }
+
+#[test]
+fn hazard_a_state_is_begun_by_nobody_in_a_guest_that_went_on_from_one() {
+    let env = TestEnv::new();
+    let folder = env.create("web1");
+    env.started("web1");
+    drop(env.run(["suspend", "web1"]).ok());
+    // It stands still, and its QEMU calls the reading of its state completed from now on.
+    let pids = env.started("web1");
+    drop(env.run(["resume", "web1"]).ok());
+    drop(env.run(["pause", "web1"]).ok());
+    // A supervisor is killed between making the file and having it written.
+    send(pids.supervisor, Signal::KILL);
+    until("it is gone", || !is_alive(pids.supervisor));
+    std::fs::create_dir(folder.join("State.new")).unwrap();
+    std::fs::write(folder.join("State.new/memory"), b"").unwrap();
+    drop(env.start("web1").ok());
+    until("that came to nothing", || !folder.join("State.new").exists());
+    assert!(!folder.join("State").exists(), "an empty file was taken for a state");
+    assert_eq!(env.state("web1"), "paused");
+    drop(env.run(["suspend", "web1"]).ok());
+    env.started("web1");
+    drop(env.run(["kill", "web1"]).ok());
+    env.nothing_is_left();
+}
