@@ -12,6 +12,7 @@ mod mac;
 mod man;
 mod repository;
 mod run;
+mod storm;
 
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "check", summary: "Check what the compiler and the linter do not", run: check::run },
     Chore {
         name: "guest",
-        summary: "Make the test guest in target/guest (--fresh: with the newest packages; --generic, --aarch64: one of the others)",
+        summary: "Make the test guest in target/guest (--fresh: with the newest packages; --generic, --aarch64, --debian: one of the others; --all)",
         run: guest::run,
     },
     Chore {
@@ -41,6 +42,11 @@ const CHORES: &[Chore] = &[
     },
     Chore { name: "man", summary: "Write the manual pages to target/man", run: man::run },
     Chore { name: "hazards", summary: "Run the named hazards and count them", run: hazards::run },
+    Chore {
+        name: "storm",
+        summary: "Start, stop, suspend and kill many VMs at once (--minutes N, --vms N, --seed N)",
+        run: storm::run,
+    },
 ];
 
 fn main() -> ExitCode {

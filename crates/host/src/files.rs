@@ -1,11 +1,13 @@
 //! Files, read and written so that nothing a user has is lost or waited for.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat};
 use selfsame_machine::code::Code;
 use selfsame_machine::problem::{Hint, Problem, shell_word};
 
@@ -167,13 +169,58 @@ fn fill_beside(
     };
     // What somebody closed to others stays closed when it is replaced.
     let mode = std::fs::metadata(path).map_or(0o644, |replaced| replaced.permissions().mode() & 0o777);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".selfsame-").permissions(PermissionsExt::from_mode(mode));
-    let mut temporary = builder.tempfile_in(folder)?;
+    remove_drafts(folder);
+    let mut temporary = begin_draft(folder, mode)?;
     fill(temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
     publish(temporary)?;
     File::open(folder)?.sync_all()
+}
+
+const DRAFT: &str = ".selfsame-";
+/// What the name of a draft ends with: so many letters and digits.
+const DRAFT_LETTERS: usize = 6;
+/// So often is a draft begun anew that another command took for a leftover.
+const BEGINNINGS: u32 = 100;
+
+/// Whether a file of this name is a draft: one that is renamed to its place when it is whole, or that a killed command
+/// left.
+#[must_use]
+pub fn is_draft(name: &OsStr) -> bool {
+    let letters = name.as_bytes().strip_prefix(DRAFT.as_bytes());
+    letters.is_some_and(|rest| rest.len() == DRAFT_LETTERS && rest.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// Begins a file that is locked while it is filled, which tells it from a leftover.
+fn begin_draft(folder: &Path, mode: u32) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(DRAFT).rand_bytes(DRAFT_LETTERS).permissions(PermissionsExt::from_mode(mode));
+    for _ in 0..BEGINNINGS {
+        let draft = builder.tempfile_in(folder)?;
+        let locked = rustix::fs::flock(draft.as_file(), FlockOperation::NonBlockingLockExclusive);
+        // A file system without locks is no reason not to write: nobody can take the draft for a leftover there.
+        if locked != Err(rustix::io::Errno::WOULDBLOCK) && draft.as_file().metadata()?.nlink() > 0 {
+            return Ok(draft);
+        }
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+/// Removes what killed commands left: drafts that nobody has locked. What cannot be removed stays, and hurts nobody.
+fn remove_drafts(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| is_draft(&entry.file_name())) {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file
+            && let Ok(draft) = File::open(entry.path())
+            && rustix::fs::flock(&draft, FlockOperation::NonBlockingLockExclusive).is_ok()
+            // A draft that was renamed to its place since is not there any more, and another has not its name.
+            && let (Ok(locked), Ok(named)) = (draft.metadata(), entry.path().symlink_metadata())
+            && (locked.dev(), locked.ino()) == (named.dev(), named.ino())
+        {
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
 }
 
 /// How a file came to its copy.
@@ -229,7 +276,20 @@ fn copy_with_holes(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_draft_that_nobody_fills_is_removed_by_the_next_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let [left, mine, folder_of_mine] =
+            [".selfsame-aB3dE6", ".selfsame-mine", ".selfsame-abcdef"].map(|name| folder.path().join(name));
+        std::fs::write(&left, "half").unwrap();
+        std::fs::write(&mine, "").unwrap();
+        std::fs::create_dir(&folder_of_mine).unwrap();
+        let filled = begin_draft(folder.path(), 0o600).unwrap();
+        write_new(&folder.path().join("a"), b"whole").unwrap();
+        assert!(!left.exists());
+        assert!(mine.exists() && folder_of_mine.exists() && filled.path().exists());
+    }
 
     #[test]
     fn a_copy_keeps_its_holes() {

@@ -41,7 +41,7 @@ pub const STATE_MEMORY: &str = "memory";
 /// What the state was made with, in [`STATE`].
 pub const STATE_DESCRIPTION: &str = "state.toml";
 /// Everything that a VM's folder holds, but for disks of other names.
-pub const PARTS: [&str; 14] = [
+pub const PARTS: [&str; 16] = [
     IDENTIFIER,
     SPEC,
     HARDWARE_MODEL,
@@ -56,6 +56,10 @@ pub const PARTS: [&str; 14] = [
     STATE,
     STATE_NEW,
     STATE_OLD,
+    LOGIN_KEY,
+    "LoginKey.pub",
 ];
+/// A private key that was made to log in to this one guest; its public half lies beside it, with `.pub`.
+pub const LOGIN_KEY: &str = "LoginKey";
 /// What a VM's folder is called after its name.
 pub const EXTENSION: &str = "vm";

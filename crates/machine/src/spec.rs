@@ -152,6 +152,9 @@ pub struct Origin {
 pub struct Login {
     /// The user's name in the guest, as `ssh` takes it.
     pub user: String,
+    /// A private key that was made for this guest, relative to the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The content of `vm.toml`.

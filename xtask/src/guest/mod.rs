@@ -5,6 +5,7 @@
 //! it was made from, so the next run can see at a glance that nothing is left to do.
 
 mod cpio;
+mod debian;
 mod modules;
 mod others;
 mod packages;
@@ -34,22 +35,13 @@ const NEEDED: [&str; 6] = ["button", "evdev", "virtio_pci", "virtio_net", "virti
 const WELCOME: [&str; 6] =
     ["virtio_rng", "virtio_balloon", "qemu_fw_cfg", "efivarfs", "pvpanic_mmio", "pvpanic_pci"];
 
-/// `cargo xtask guest [--fresh]`, and `cargo xtask guest --generic | --aarch64 [--fresh]` for one of the others alone.
+/// `cargo xtask guest [--fresh]`, `cargo xtask guest --generic | --aarch64 | --debian [--fresh]` for one of the others alone,
+/// and `cargo xtask guest --all [--fresh]` for all there are.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let usage = || anyhow::anyhow!("usage: cargo xtask guest [--generic | --aarch64] [--fresh]");
-    let (other, rest) = match arguments {
-        [first, rest @ ..] if Other::of_option(first).is_some() => (Other::of_option(first), rest),
-        all => (None, all),
-    };
-    let fresh = match rest {
-        [] => false,
-        [only] if only == "--fresh" => true,
-        _ => return Err(usage()),
-    };
+    let (which, fresh) = asked(arguments)?;
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!("test guests can be made on Linux on x86_64 only so far");
     }
-    let started = Instant::now();
     let root = repository::root()?;
     let guest = root.join("target/guest");
     fs::create_dir_all(&guest).with_context(|| format!("cannot create {}", guest.display()))?;
@@ -58,14 +50,62 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     lock.lock().context("cannot lock target/guest")?;
 
     let scripts = Scripts::read(&root.join("guest"))?;
-    if let Some(other) = other {
-        return other.make(&guest, &scripts, fresh);
+    let all = which.len() > 1;
+    for one in which {
+        let made = match one {
+            Which::Ordinary => ordinary(&guest, &scripts, fresh),
+            Which::Other(other) => other.make(&guest, &scripts, fresh),
+            Which::Debian => debian::make(&guest, &root.join("guest/debian"), fresh),
+        };
+        match made {
+            // Not every distribution has the packages, and few tests need them; those say that they were skipped.
+            Err(error) if all && one != Which::Ordinary => {
+                eprintln!("SKIPPED: one of the test guests cannot be made here: {error:#}");
+            }
+            made => made?,
+        }
     }
-    let candidates = qemu::candidates(&guest);
-    let present = Unpacked::present(&guest);
+    Ok(())
+}
+
+/// A guest to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Ordinary,
+    Other(Other),
+    Debian,
+}
+
+/// The guests that the options ask for, and whether with the newest packages.
+fn asked(options: &[String]) -> Result<(Vec<Which>, bool)> {
+    let (first, rest) = match options {
+        [first, rest @ ..] if first != "--fresh" => (Some(first.as_str()), rest),
+        all => (None, all),
+    };
+    let usage = "usage: cargo xtask guest [--generic | --aarch64 | --debian | --all] [--fresh]";
+    let fresh = match rest {
+        [] => false,
+        [only] if only == "--fresh" => true,
+        _ => bail!("{usage}"),
+    };
+    let others = [Other::Generic, Other::Aarch64].map(Which::Other);
+    let which = match first {
+        None => vec![Which::Ordinary],
+        Some("--debian") => vec![Which::Debian],
+        Some("--all") => [[Which::Ordinary].as_slice(), &others, &[Which::Debian]].concat(),
+        Some(option) => vec![Which::Other(Other::of_option(option).context(usage)?)],
+    };
+    Ok((which, fresh))
+}
+
+/// Makes the guest that most tests run.
+fn ordinary(guest: &Path, scripts: &Scripts, fresh: bool) -> Result<()> {
+    let started = Instant::now();
+    let candidates = qemu::candidates(guest);
+    let present = Unpacked::present(guest);
     let result = guest.join("guest.toml");
     if let Some(present) = present.as_ref().filter(|_| !fresh)
-        && is_current(&result, &first_line(&scripts, present, &candidates))
+        && is_current(&result, &first_line(scripts, present, &candidates))
     {
         return Ok(());
     }
@@ -73,14 +113,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let qemu = qemu::choose(&candidates)?;
     let unpacked = match present {
         Some(present) if !fresh => present,
-        _ => Unpacked::obtain(&guest, &packages::KERNELS)?,
+        _ => Unpacked::obtain(guest, &packages::KERNELS)?,
     };
     let kernel = unpacked.kernel()?;
     let initrd = guest.join("initrd.gz");
     let modules = Modules::find(&unpacked.modules()?)?;
     let wanted: Vec<&str> =
         NEEDED.into_iter().chain(WELCOME.into_iter().filter(|name| modules.has(name))).collect();
-    let image = file_system(&unpacked, &modules.in_order(&wanted)?, &scripts)?;
+    let image = file_system(&unpacked, &modules.in_order(&wanted)?, scripts)?;
     replace(&initrd, &image)?;
 
     let mut table = toml::Table::new();
@@ -88,7 +128,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         let path = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
         table.insert(key.to_owned(), path.into());
     }
-    let text = format!("{}\n{table}", first_line(&scripts, &unpacked, &candidates));
+    let text = format!("{}\n{table}", first_line(scripts, &unpacked, &candidates));
     replace(&result, text.as_bytes())?;
     eprintln!("the test guest is ready in target/guest ({:.1} s)", started.elapsed().as_secs_f64());
     Ok(())
@@ -189,6 +229,22 @@ mod tests {
         assert!(!is_current(&result, "# a"), "a file is gone");
         fs::write(&result, "# a\nqemu = ").unwrap();
         assert!(!is_current(&result, "# a"), "cut off");
+    }
+
+    #[test]
+    fn options_name_the_guests_to_make() {
+        let asked = |line: &str| {
+            let options: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            super::asked(&options).ok()
+        };
+        assert_eq!(asked(""), Some((vec![Which::Ordinary], false)));
+        assert_eq!(asked("--fresh"), Some((vec![Which::Ordinary], true)));
+        assert_eq!(asked("--aarch64 --fresh"), Some((vec![Which::Other(Other::Aarch64)], true)));
+        assert_eq!(asked("--debian"), Some((vec![Which::Debian], false)));
+        assert_eq!(asked("--all").map(|(which, _)| which.len()), Some(4));
+        for wrong in ["--other", "debian", "--fresh --all", "--all --fresh --fresh"] {
+            assert_eq!(asked(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -232,7 +232,7 @@ fn fetch(apt: &Apt, packages: &[Package], guest: &Path) -> Result<Unpacked> {
     Ok(Unpacked { list, folder })
 }
 
-fn fresh_folder(folder: &Path) -> Result<PathBuf> {
+pub(super) fn fresh_folder(folder: &Path) -> Result<PathBuf> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }

@@ -111,6 +111,19 @@ impl Observer {
         }
     }
 
+    /// Whether a VM reads this file, as the base of its disk. Whoever wrote it would change that disk under the guest.
+    pub fn is_base(path: &Path) -> Option<Sign> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+        let (first, last) = (*QEMU_BYTES.start(), *QEMU_BYTES.end());
+        conflict(&descriptor, first, last + 1 - first).ok()??;
+        Some(Sign {
+            file: path.to_owned(),
+            what: "is read by a VM (QEMU's lock), as the base of its disk",
+            pid: None,
+        })
+    }
+
     fn ask(&mut self, path: &Path, own: &[u32]) -> (Use, Option<(u64, u64)>) {
         match self.ask_locks(path, own) {
             Ok(answer) => answer,

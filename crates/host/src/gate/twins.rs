@@ -106,5 +106,6 @@ pub fn look_at(folder: &Path, digest: &str, observer: &mut Observer) -> Option<T
 pub fn own_disks(files: &[PathBuf]) -> Option<String> {
     let mut observer = Observer::default();
     let own = [std::process::id()];
-    files.iter().find_map(|file| in_the_way(observer.locked(file, &own)))
+    let read = |file: &PathBuf| Observer::is_base(file).map(|sign| sign.to_string());
+    files.iter().find_map(|file| in_the_way(observer.locked(file, &own)).or_else(|| read(file)))
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
+use selfsame_machine::disk::overlay::{Overlay, OverlayError};
 use selfsame_machine::identity::{Identity, Kind, MacAddress};
 use selfsame_machine::name::VmName;
 use selfsame_machine::network::{Forward, Network};
@@ -18,7 +19,7 @@ use selfsame_machine::seed::{Seed, UserData, VolumeError};
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::{Boot, Disk, DiskFormat, Display, Folder, Guest, Login, Origin, SCHEMA, Spec};
 
-use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, QCOW2_DISK, RAW_DISK, SEED, SPEC};
+use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, NVRAM, QCOW2_DISK, RAW_DISK, SEED, SPEC};
 use crate::context::Context;
 use crate::disk::{self, DiskError};
 use crate::files::{CopyMethod, FileError, copy_new};
@@ -44,6 +45,9 @@ pub enum DiskSource {
         /// How large the guest's disk is to be, if not as large as the image's.
         size: Option<Bytes>,
     },
+    /// What these disks hold, by absolute names; what the guest writes stays in the new VM. They must stay as they are as
+    /// long as the new VM is there.
+    Over(Vec<Disk>),
 }
 
 /// What the guest is told at its first start.
@@ -104,6 +108,8 @@ pub struct NewVm {
     pub ports: Vec<Forward>,
     /// How it boots.
     pub boot: NewBoot,
+    /// UEFI variables to begin with, if not the firmware's template.
+    pub variables: Option<PathBuf>,
     /// Its disk.
     pub disk: DiskSource,
     /// Folders of the host that the guest can mount, resolved.
@@ -112,6 +118,8 @@ pub struct NewVm {
     pub iso: Option<PathBuf>,
     /// What it is told at its first start, for guests with cloud-init.
     pub first_start: Option<FirstStart>,
+    /// Who logs in, and with what, where the first start does not say.
+    pub login: Option<Login>,
     /// Whether it is made for one run, and deleted at its end. Its identity is not kept in the library then.
     pub ephemeral: bool,
 }
@@ -140,6 +148,12 @@ enum CreateError {
     MacosElsewhere,
     #[error("`{}` cannot be named in `vm.toml`: its path is no UTF-8", path.display())]
     NotText { path: PathBuf },
+    #[error("no disk can be made over `{}`", base.display())]
+    Overlay {
+        base: PathBuf,
+        #[source]
+        source: OverlayError,
+    },
     #[error("the guest cannot be told so at its first start")]
     Seed(#[source] VolumeError),
     #[error("the VM cannot be described so")]
@@ -152,7 +166,7 @@ impl Problem for CreateError {
             Self::Exists { .. } => Code::VmExists,
             Self::EcidForLinux | Self::UuidForMacos => Code::IdentityUnsupported,
             Self::MacosElsewhere => Code::BackendUnavailable,
-            Self::NotText { .. } => Code::FileFailed,
+            Self::NotText { .. } | Self::Overlay { .. } => Code::FileFailed,
             Self::Seed(_) => Code::SeedInvalid,
             Self::Spec(_) => Code::UsageInvalid,
         }
@@ -171,7 +185,7 @@ impl Problem for CreateError {
             }
             Self::MacosElsewhere => vec![Hint::say("on this host, make a Linux guest")],
             Self::NotText { .. } => vec![Hint::say("rename it, or link to it under a plain name")],
-            Self::Seed(_) | Self::Spec(_) => Vec::new(),
+            Self::Overlay { .. } | Self::Seed(_) | Self::Spec(_) => Vec::new(),
         }
     }
 }
@@ -319,7 +333,13 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
             }
         }
     };
+    if let Some(variables) = &new.variables {
+        take(variables, NVRAM)?;
+    }
     let disk = match &new.disk {
+        DiskSource::Over(bases) => {
+            return describe(draft, new, boot, overlays(draft, bases)?, now).map(|()| copied);
+        }
         DiskSource::None => None,
         DiskSource::Empty(size) => {
             let path = draft.join(RAW_DISK);
@@ -349,6 +369,36 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
             Some(Disk { file: name.to_owned(), format: seen.format, read_only: false, size: later })
         }
     };
+    describe(draft, new, boot, disk.into_iter().collect(), now)?;
+    Ok(copied)
+}
+
+/// Writes an overlay for each disk that is written. What is only read is named where it is.
+fn overlays(draft: &Path, bases: &[Disk]) -> Result<Vec<Disk>, Report> {
+    let mut disks = Vec::new();
+    for (index, base) in bases.iter().enumerate() {
+        if base.read_only {
+            disks.push(base.clone());
+            continue;
+        }
+        let path = Path::new(&base.file);
+        let size = disk::virtual_size(path, base.format)?.map_or(0, Bytes::count);
+        let overlay = Overlay::over(&base.file, base.format, size)
+            .map_err(|source| CreateError::Overlay { base: path.to_owned(), source })?;
+        let file = if index == 0 { QCOW2_DISK.to_owned() } else { format!("disk{index}.qcow2") };
+        let target = draft.join(&file);
+        let made = File::options().write(true).create_new(true).open(&target).and_then(|mut file| {
+            std::io::Write::write_all(&mut file, &overlay.head)?;
+            file.set_len(overlay.length)
+        });
+        made.map_err(FileError::failed("make", &target))?;
+        disks.push(Disk { file, format: DiskFormat::Qcow2, read_only: false, size: base.size });
+    }
+    Ok(disks)
+}
+
+/// Writes the description and the identifier, and the seed that belongs to both.
+fn describe(draft: &Path, new: &NewVm, boot: Boot, disks: Vec<Disk>, now: Time) -> Result<(), Report> {
     let seed = new.first_start.as_ref().map(|first| seed(draft, new, first)).transpose()?;
     let iso = new.iso.as_deref().map(text_path).transpose()?;
     let spec = Spec {
@@ -366,10 +416,13 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
         autostart: false,
         ephemeral: new.ephemeral,
         boot,
-        disks: Some(disk.into_iter().chain(seed).collect()),
+        disks: Some(disks.into_iter().chain(seed).collect()),
         iso,
         folders: new.folders.clone(),
-        login: new.first_start.as_ref().and_then(|first| first.user.clone()).map(|user| Login { user }),
+        login: new.login.clone().or_else(|| {
+            let user = new.first_start.as_ref()?.user.clone()?;
+            Some(Login { user, key: None })
+        }),
         origin: Some(Origin {
             created: now.to_string(),
             by: concat!("selfsame ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -379,7 +432,7 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
     spec.check().map_err(CreateError::Spec)?;
     crate::files::write_new(&draft.join(SPEC), spec.write().as_bytes())?;
     crate::files::write_new(&draft.join(IDENTIFIER), &new.identifier)?;
-    Ok(copied)
+    Ok(())
 }
 
 fn text_path(path: &Path) -> Result<String, Report> {

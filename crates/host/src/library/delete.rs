@@ -12,7 +12,8 @@ use super::find::find_unlinked;
 use super::state::hold_stopped;
 use crate::bundle::{Bundle, EXTENSION, IDENTIFIER, Named, PARTS, SPEC, name_of};
 use crate::context::Context;
-use crate::files::{FileError, read_bounded};
+use crate::evidence::{Observer, Sign};
+use crate::files::{FileError, is_draft, read_bounded};
 use crate::lock::FolderLock;
 use crate::store::NewEvent;
 use crate::time::Time;
@@ -43,6 +44,24 @@ impl Problem for InUse {
             Hint::run("stop it first", format!("selfsame stop {}", shell_word(&self.name))),
             Hint::run("or see who uses it", format!("selfsame why {}", shell_word(&self.name))),
         ]
+    }
+}
+
+/// Another VM's disk counts on its disk.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} cannot be deleted: {sign}")]
+struct IsBase {
+    name: String,
+    sign: Sign,
+}
+
+impl Problem for IsBase {
+    fn code(&self) -> Code {
+        Code::DiskInUse
+    }
+
+    fn hints(&self) -> Vec<Hint> {
+        vec![Hint::run("wait for the end of what runs over it, or end that", "selfsame list")]
     }
 }
 
@@ -124,7 +143,9 @@ fn check_ours(context: &Context, folder: &Path) -> Result<(), Report> {
     let entries = std::fs::read_dir(folder).map_err(FileError::failed("read", folder))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let known = PARTS.iter().any(|part| name == *part) || disks.iter().any(|disk| name == *disk.file);
+        let known = is_draft(&name)
+            || PARTS.iter().any(|part| name == *part)
+            || disks.iter().any(|disk| name == *disk.file);
         if !known {
             return Err(NotOurs::Stranger { folder: folder.to_owned(), other: PathBuf::from(name) }.into());
         }
@@ -137,7 +158,9 @@ fn check_ours(context: &Context, folder: &Path) -> Result<(), Report> {
 /// # Errors
 /// When there is none, the argument is a link to it, or it holds something else than a VM.
 pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Report> {
-    let folder = find_unlinked(context, argument, "delete", |folder| format!("selfsame delete {folder}"))?;
+    let found = find_unlinked(context, argument, "delete", |folder| format!("selfsame delete {folder}"));
+    // Whoever's command was killed types it again, and then there is no such VM any more: only what is left of it.
+    let folder = found.inspect_err(|_| remove_leftovers(&context.home.vms(), Path::new("")))?;
     check_ours(context, &folder)?;
     Ok(folder)
 }
@@ -145,7 +168,7 @@ pub fn find_deletable(context: &Context, argument: &OsStr) -> Result<PathBuf, Re
 /// Deletes a VM's folder with all that is in it. Its identity stays in the library.
 ///
 /// The folder is first renamed to a hidden name beside it, which is one step; what a killed command leaves under that
-/// name is removed by the next one that deletes there.
+/// name is removed by the next one that deletes there, even one that finds nothing else to delete.
 ///
 /// # Errors
 /// When something of it runs, it is protected, or a step fails.
@@ -153,6 +176,11 @@ pub fn delete(context: &Context, folder: &Path, now: Time) -> Result<Deleted, Re
     let name = name_of(folder);
     let failed = |path: &Path| FileError::failed("delete", path);
     let Some((lock, _claim)) = hold_stopped(context, folder)? else { return Err(InUse { name }.into()) };
+    if let Ok(bundle) = Bundle::read(folder)
+        && let Some(sign) = bundle.written_files().iter().find_map(|file| Observer::is_base(file))
+    {
+        return Err(IsBase { name, sign }.into());
+    }
     if is_protected(folder)? {
         return Err(Protected { name: context.named(folder) }.into());
     }

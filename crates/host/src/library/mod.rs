@@ -12,6 +12,7 @@ mod identities;
 mod index;
 mod keys;
 mod list;
+mod one_run;
 mod rename;
 mod state;
 
@@ -24,5 +25,7 @@ pub use identities::{ArgumentProblem, Known, read_identifier, resolve};
 pub use index::{folders_in, refresh};
 pub use keys::{FirstStartError, read_keys, read_user_data, usual_keys};
 pub use list::{Activity, Glimpse, Listed, glance, list};
+pub(crate) use one_run::forget_owner;
+pub use one_run::{Base, OneRun, leftovers};
 pub use rename::{Renamed, rename};
 pub use state::VmState;

@@ -21,7 +21,8 @@ pub struct Hardware {
     pub(super) devices: &'static [&'static str],
     /// The controller of the optical drive, where the machine has none of its own, and the drive on it.
     pub(super) optical: (Option<&'static str>, &'static str),
-    /// The graphics card for `-device`, where a guest has a display.
+    /// The graphics card, all of its `-device`, where a guest has a display. At a place of its own where it is on the bus: a
+    /// guest finds its network where it was, with a screen or without.
     pub display: &'static str,
     /// Whether a kernel is started by the firmware. Without it, Arm has no SMBIOS, and so no identity.
     pub kernel_needs_firmware: bool,
@@ -72,7 +73,7 @@ const PC: Hardware = Hardware {
     devices: &["vmgenid,guid=auto", "pvpanic"],
     // A drive on the machine's own SATA: every installer's kernel and both firmwares know it.
     optical: (None, "ide-cd,bus=ide.0"),
-    display: "VGA",
+    display: "VGA,bus=pcie.0,addr=0x1e",
     kernel_needs_firmware: false,
     has_bios: true,
     packages: ("qemu-system-x86", "qemu-system-x86-core"),
@@ -100,7 +101,8 @@ const ARM: Hardware = Hardware {
     devices: &["pvpanic-pci"],
     optical: (Some("virtio-scsi-pci,id=optical"), "scsi-cd,bus=optical.0"),
     // Memory of a VGA card cannot be mapped by Arm guests under KVM.
-    display: "virtio-gpu-pci",
+    // Built into every QEMU, while virtio-gpu is a module that may be missing; AAVMF draws on it.
+    display: "ramfb",
     kernel_needs_firmware: true,
     has_bios: false,
     packages: ("qemu-system-arm", "qemu-system-aarch64-core"),

@@ -34,6 +34,8 @@ pub struct Door {
     pub link: Option<Link>,
     /// Whom `vm.toml` names for logging in.
     pub user: Option<String>,
+    /// The key that was made for this guest, where there is one.
+    pub key: Option<PathBuf>,
     /// Under which name the guest's host key is remembered.
     pub alias: String,
     /// Where.
@@ -84,6 +86,7 @@ impl Door {
             at,
             via,
             link,
+            key: bundle.spec.login.as_ref().and_then(|login| Some(bundle.folder.join(login.key.as_ref()?))),
             user: bundle.spec.login.map(|login| login.user),
             alias: alias(&digest),
             known_hosts: KnownHosts::of(context),
@@ -123,6 +126,7 @@ impl Door {
             via: Via::Forward,
             link: None,
             user: Some("debian".to_owned()),
+            key: None,
             alias: "selfsame-0123456789abcdef".to_owned(),
             known_hosts: KnownHosts::for_tests(vms.with_file_name("known hosts")),
         }

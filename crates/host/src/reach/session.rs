@@ -133,7 +133,7 @@ impl Session {
         for (key, value) in settings(&self.door)? {
             self.arguments.extend(["-o".into(), format!("{key}={value}").into()]);
         }
-        if let Some(key) = &login.key {
+        if let Some(key) = login.key.as_ref().or(self.door.key.as_ref()) {
             self.arguments.extend(["-i".into(), key.into()]);
         }
         Ok(())

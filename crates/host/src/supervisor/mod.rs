@@ -292,7 +292,9 @@ impl Hold {
     fn delete(&self) {
         // By its present path: it may have been renamed while it ran.
         let folder = std::fs::read_link(self.folder.pinned()).unwrap_or_else(|_| self.folder.pinned());
-        drop(crate::library::delete(&self.context, &folder, crate::time::Time::now()));
+        if crate::library::delete(&self.context, &folder, crate::time::Time::now()).is_ok() {
+            crate::library::forget_owner(&self.context, &crate::bundle::name_of(&folder));
+        }
     }
 
     /// Removes the names of a guest's sockets. Only of one that is gone: without them an orphan cannot be adopted.

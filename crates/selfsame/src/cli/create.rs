@@ -234,6 +234,8 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         folders: folders::asked(&context.home, &arguments.dir)?,
         iso: arguments.iso,
         first_start,
+        login: None,
+        variables: None,
         ephemeral: false,
     };
     let created = create(context, &new, Time::now())?;

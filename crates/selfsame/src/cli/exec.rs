@@ -10,6 +10,7 @@ use selfsame_host::agent::{AgentError, Door, Execution, execute};
 use selfsame_host::bundle::Named;
 use selfsame_host::context::Context;
 use selfsame_host::library::find;
+use selfsame_host::reach::{Login, Remote, Session};
 use selfsame_host::supervisor::{Client, Status, SupervisorError};
 use selfsame_machine::agent::{Exec, ExecStatus, INPUT_LIMIT};
 use selfsame_machine::code::Code;
@@ -28,6 +29,9 @@ const TIME_IS_UP: u8 = 124;
 /// Where a command is looked for that is given an environment: that of the agent does not count then.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long the SSH server of a guest without an agent may take for its first words.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// How long standard input is waited for before somebody is told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -36,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Through the guest's agent (the package `qemu-guest-agent`): as the user of the agent, which is root as a rule, in `/`, without a
 /// terminal and without a shell. What it writes is shown when it has ended, at most 16 MiB of each stream. Standard input is passed
 /// on when it is no terminal: it is read to its end first, and may have 4 MiB.
+///
+/// Where no agent listens, over ssh, if the guest's SSH server answers: then as the user who logs in, without `--timeout` and `--env`.
 ///
 /// Ends with the command's own exit status, with 128 and the number of the signal that ended it, with 124 when its time was up, and
 /// with 125 when selfsame could not run it. (A mistake in this command line is 2.)
@@ -75,18 +81,56 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> R
     let name = context.named(&folder);
     let status = listening(context, &folder, &name, arguments.wait)?;
     if !status.agent {
-        return Err(without_agent(&name, &arguments.command));
+        return over_ssh(context, &folder, &name, &status, &arguments);
     }
+    by_agent(context, global, &folder, arguments.timeout, arguments.environment, arguments.command)
+}
+
+/// Runs a command through an agent that listens, and gives the status to end with.
+pub(super) fn by_agent(
+    context: &Context,
+    global: &Global,
+    folder: &Path,
+    timeout: Option<Span>,
+    environment: Vec<String>,
+    words: Vec<String>,
+) -> Result<u8, Report> {
+    let name = context.named(folder);
     let began = Instant::now();
-    let limit = arguments.timeout.map(Span::duration);
+    let limit = timeout.map(Span::duration);
     let Some(input) = input(limit)? else { return Ok(timed_out(global, &name, None)) };
-    let door = Door::open(&context.home.run(), names(&folder)?, name.clone())?;
-    let exec = command(arguments.command, arguments.environment, input);
+    let door = Door::open(&context.home.run(), names(folder)?, name.clone())?;
+    let exec = command(words, environment, input);
     let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
     match execute(&door, exec, left)? {
         Execution::TimedOut { pid } => Ok(timed_out(global, &name, pid)),
         Execution::Ended(ended) => Ok(show(global, &name, &ended)),
     }
+}
+
+/// Runs a command over ssh in a guest without an agent. What only an agent can do is refused.
+fn over_ssh(
+    context: &Context,
+    folder: &Path,
+    name: &Named,
+    status: &Status,
+    arguments: &Arguments,
+) -> Result<u8, Report> {
+    let without = || without_agent(name, &arguments.command);
+    let leads_in = status.network.as_ref().is_some_and(|link| link.login.is_some());
+    if !leads_in || arguments.timeout.is_some() || !arguments.environment.is_empty() {
+        return Err(without());
+    }
+    let door = selfsame_host::reach::Door::of(context, folder)?;
+    let patience = selfsame_host::reach::Patience { limit: ANSWER, quiet: ANSWER };
+    selfsame_host::reach::await_server(&door, patience, || ()).map_err(|error| {
+        let mut report = without();
+        report.causes.push(error.to_string());
+        report
+    })?;
+    note(&format!("note: no agent listens in {name}: over ssh"));
+    let words = arguments.command.iter().map(OsString::from).collect();
+    Session::ssh(&door, &Login::default(), &Remote::Words(words), false)?.run()
 }
 
 fn command(words: Vec<String>, mut environment: Vec<String>, input: Vec<u8>) -> Exec {

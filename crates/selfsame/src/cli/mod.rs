@@ -24,6 +24,7 @@ mod list;
 mod logs;
 mod man;
 mod net;
+mod one_run;
 mod overview;
 mod protect;
 mod quota;
@@ -244,6 +245,10 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failed> {
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Supervise(arguments) => supervise::run(arguments),
         Command::Create(arguments) => create::run(&context()?, &global, *arguments),
+        Command::Run(arguments) if arguments.rm => {
+            let outcome = context().and_then(|context| one_run::run(&context, &global, &arguments));
+            return outcome.map_err(if arguments.command.is_empty() { Failed::from } else { Failed::beside });
+        }
         Command::Run(arguments) => run::run(&context()?, &global, &arguments),
         Command::Start(arguments) => run::run(&context()?, &global, &arguments.detached()),
         Command::Stop(arguments) => request::stop(&context()?, &global, &arguments),

@@ -19,6 +19,7 @@ use selfsame_machine::lifecycle::Cause;
 use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
 use selfsame_machine::sim::{Behaviour, NoBehaviour};
+use selfsame_machine::span::Span;
 use selfsame_machine::spec::Folder;
 
 use super::attend::{Keyboard, Manner, Signals, Subject, from_now};
@@ -41,6 +42,8 @@ use crate::output::{Format, data, json, note};
 ///
 /// Example: selfsame run -d --dir ~/src:ro web1
 ///
+/// Example: selfsame run --rm web1 -- uname -r
+///
 /// Example: selfsame run -d --net isolated -p 8080:80 web1
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -53,8 +56,32 @@ pub(super) struct Arguments {
     /// The same: many hands type `-it`
     #[arg(short = 't', hide = true, conflicts_with = "detach")]
     tty: bool,
+    /// Run a new VM over NAME, a VM that does not run or an image, and delete it at the end
+    ///
+    /// It has an identity of its own, and what it writes to its disk goes with it: NAME stays as it is. An image is one of
+    /// `image list`, a file or an address. With CMD behind `--`, it is run in the guest as soon as the guest's agent or SSH
+    /// server answers, and this command ends with its status; 125 when selfsame failed.
+    #[arg(long, conflicts_with = "detach")]
+    pub(super) rm: bool,
+    /// With `--rm`: how long the guest may take until commands can be run in it; 5m if not given
+    #[arg(long, value_name = "TIME", requires = "rm")]
+    pub(super) ready: Option<Span>,
     #[command(flatten)]
-    start: StartArguments,
+    pub(super) start: StartArguments,
+    /// With `--rm`: a command to run in the guest, behind `--`, and its arguments
+    #[arg(requires = "rm", value_name = "CMD")]
+    pub(super) command: Vec<String>,
+}
+
+impl Arguments {
+    /// Whether the keyboard goes to the guest, and what an interrupt means.
+    pub(super) fn hands(&self) -> (Keyboard, Signals) {
+        if self.interactive || self.tty {
+            (Keyboard::found(None), Signals::Leave)
+        } else {
+            (Keyboard::None, Signals::Stop)
+        }
+    }
 }
 
 /// The same as `run -d`
@@ -103,7 +130,20 @@ impl StartArguments {
     }
 
     pub(super) fn detached(self) -> Arguments {
-        Arguments { detach: true, interactive: false, tty: false, start: self }
+        Arguments {
+            detach: true,
+            interactive: false,
+            tty: false,
+            rm: false,
+            ready: None,
+            start: self,
+            command: Vec::new(),
+        }
+    }
+
+    /// The same of the VM in this folder, which ends with this command.
+    pub(super) fn tethered_to(&self, folder: PathBuf) -> Self {
+        Self { vm: folder.into(), tethered: true, ..self.clone() }
     }
 
     pub(super) fn wish(&self) -> Wish {
@@ -192,10 +232,10 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     if !foreground {
         return Ok(Exit::Ok);
     }
-    let (keyboard, signals, keys) = if arguments.interactive || arguments.tty {
-        (Keyboard::found(None), Signals::Leave, "Ctrl-] leaves its console, and it goes on")
-    } else {
-        (Keyboard::None, Signals::Stop, "Ctrl-C stops it, twice kills it")
+    let (keyboard, signals) = arguments.hands();
+    let keys = match signals {
+        Signals::Leave => "Ctrl-] leaves its console, and it goes on",
+        Signals::Stop => "Ctrl-C stops it, twice kills it",
     };
     note(&format!("{name} is running; {keys}"));
     let subject = Subject { context, name: &name, names };
@@ -267,7 +307,7 @@ pub(super) fn names(folder: &Path) -> Result<RunNames, Report> {
 }
 
 /// The end of a guest that was gone before anybody could attend to it: the library has its story.
-fn ended_before(context: &Context, name: &Named, folder: &Path, mut log: Follower) -> Outcome {
+pub(super) fn ended_before(context: &Context, name: &Named, folder: &Path, mut log: Follower) -> Outcome {
     log.show(&mut |bytes| crate::output::bytes(bytes))?;
     let last = context.store_for_reading()?.runs().last(folder)?;
     let Some((reason, detail)) = last.and_then(|run| Some((run.end_reason?, run.end_detail?))) else {

@@ -165,6 +165,7 @@ mod tests {
     fn waiting_takes_a_time_or_none() {
         assert_eq!(Patience::read(""), Ok(Patience(None)));
         assert_eq!(Patience::read("5m"), Ok(Patience("300s".parse().ok())));
-        assert!(Patience::read("5").unwrap_err().contains("30s"));
+        assert_eq!(Patience::read("5"), Ok(Patience("5s".parse().ok())));
+        assert!(Patience::read("5 s").unwrap_err().contains("90s"));
     }
 }

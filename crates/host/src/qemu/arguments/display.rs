@@ -9,10 +9,8 @@ use super::line::Line;
 impl Plan {
     pub(super) fn display(&self, line: &mut Line) {
         match self.display {
-            // At a place of its own, behind all others: a guest finds its network where it was, with a screen or without.
             Display::Vga => {
-                let card = Hardware::of(self.architecture).display;
-                line.option("-device", format!("{card},bus=pcie.0,addr=0x1e"));
+                line.option("-device", Hardware::of(self.architecture).display);
             }
             Display::None => {}
         }

@@ -3,6 +3,7 @@
 mod aarch64;
 mod boots;
 mod console;
+mod debian;
 mod firmware;
 mod folders;
 mod reach;

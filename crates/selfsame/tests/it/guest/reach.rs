@@ -7,7 +7,6 @@ use crate::support::User;
 /// Checks it of a running VM whose `login.user` may log in with `key`, and run `sudo` without a password. The guest has other
 /// host keys afterwards.
 #[track_caller]
-#[expect(dead_code, reason = "the test that boots a whole Debian calls it")]
 pub(crate) fn check(user: &User, name: &str, key: &Path) {
     let key = key.to_str().unwrap();
     let ssh = |command: &[&str]| {

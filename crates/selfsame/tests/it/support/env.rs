@@ -149,6 +149,18 @@ impl TestEnv {
         assert_eq!(self.run_files(), Vec::<std::ffi::OsString>::new());
     }
 
+    /// Fails when `doctor` finds anything but what every test has: locks in a place of its own, and perhaps twins.
+    #[track_caller]
+    pub(crate) fn doctor_is_content(&self, when: &str) {
+        let doctor = self.run(["doctor"]);
+        let known = |line: &str| {
+            let expected = line.contains("SELFSAME_LOCK_DIR") || line.contains(": twins: ");
+            line.trim().is_empty() || (line.starts_with("warning: ") && expected)
+        };
+        let found: Vec<&str> = doctor.stdout.lines().filter(|line| !known(line)).collect();
+        assert_eq!((found, doctor.status), (Vec::new(), Some(10)), "{when}{doctor}");
+    }
+
     /// Ends all that belongs to the test, by pid.
     fn end_all(&self) -> Vec<Process> {
         let began = Instant::now();

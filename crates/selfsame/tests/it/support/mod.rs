@@ -24,8 +24,13 @@ use std::io::Write as _;
 /// `cargo xtask hazards` counts these lines.
 pub(crate) fn skipped(why: &str) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    tell(&format!("SKIPPED: {name}: {why}"));
+}
+
+/// Says something past the test runner's capture.
+pub(crate) fn tell(text: &str) {
     // Nobody is left to tell when standard error is closed.
-    drop(writeln!(std::io::stderr(), "SKIPPED: {name}: {why}"));
+    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
 /// Whether this process may act as other users; says loudly when it may not.

@@ -79,7 +79,12 @@ impl User {
 
     /// Runs any command to its end, at most a minute. Its streams are files: a pipe would wait for every process that
     /// inherited it.
-    pub(crate) fn finish(&self, mut command: Command) -> Output {
+    pub(crate) fn finish(&self, command: Command) -> Output {
+        self.finish_within(LIMIT, command)
+    }
+
+    /// The same with another limit.
+    pub(crate) fn finish_within(&self, limit: Duration, mut command: Command) -> Output {
         let what = format!("{command:?}");
         let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
@@ -89,7 +94,7 @@ impl User {
             if let Some(status) = child.try_wait().unwrap() {
                 break Some(status);
             }
-            if began.elapsed() > LIMIT {
+            if began.elapsed() > limit {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 break None;
@@ -109,7 +114,7 @@ impl User {
             stderr: text(&mut stderr),
             root: self.root.to_string_lossy().into_owned(),
         };
-        assert!(status.is_some(), "it took longer than {} s: {output}", LIMIT.as_secs());
+        assert!(status.is_some(), "it took longer than {} s: {output}", limit.as_secs());
         output
     }
 
