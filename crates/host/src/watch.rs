@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, Timespec, poll};
 
 /// How long is waited where the kernel does not tell of changes.
 pub const PAUSE: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ impl Watch {
         let mut polled = also;
         let count = polled.len();
         #[cfg(target_os = "linux")]
-        polled.extend(self.told.as_ref().map(|told| PollFd::new(told, PollFlags::IN)));
+        polled.extend(self.told.as_ref().map(|told| PollFd::new(told, rustix::event::PollFlags::IN)));
         let is_told = polled.len() > count;
         let pause = if is_told { limit } else { Some(limit.map_or(PAUSE, |limit| limit.min(PAUSE))) };
         let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());

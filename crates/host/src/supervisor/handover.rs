@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn the_very_file_goes_over_and_nothing_where_nothing_was_offered() {
-        let file = tempfile::tempfile().unwrap();
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let file = named.reopen().unwrap();
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
         let (_ours, theirs) = offer(file.as_fd()).unwrap();
         let given = accept_from(&theirs).unwrap().unwrap();
@@ -65,9 +66,7 @@ mod tests {
         assert_eq!(key(given.as_fd()), key(file.as_fd()));
         drop(file);
         // The lock is held on by what was given.
-        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&given));
-        let again = std::fs::File::open(path).unwrap();
-        let locked = rustix::fs::flock(&again, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        let locked = rustix::fs::flock(&named, rustix::fs::FlockOperation::NonBlockingLockExclusive);
         assert_eq!(locked, Err(rustix::io::Errno::WOULDBLOCK));
         let (_one, other) = UnixStream::pair().unwrap();
         assert!(accept_from(&other).is_err(), "it does not wait");
