@@ -154,6 +154,8 @@ enum CreateError {
         #[source]
         source: OverlayError,
     },
+    #[error("a disk of {asked} is larger than any file can be, which is below 8 EiB")]
+    Huge { asked: Bytes },
     #[error("the guest cannot be told so at its first start")]
     Seed(#[source] VolumeError),
     #[error("the VM cannot be described so")]
@@ -167,6 +169,7 @@ impl Problem for CreateError {
             Self::EcidForLinux | Self::UuidForMacos => Code::IdentityUnsupported,
             Self::MacosElsewhere => Code::BackendUnavailable,
             Self::NotText { .. } | Self::Overlay { .. } => Code::FileFailed,
+            Self::Huge { .. } => Code::SizeInvalid,
             Self::Seed(_) => Code::SeedInvalid,
             Self::Spec(_) => Code::UsageInvalid,
         }
@@ -185,6 +188,7 @@ impl Problem for CreateError {
             }
             Self::MacosElsewhere => vec![Hint::say("on this host, make a Linux guest")],
             Self::NotText { .. } => vec![Hint::say("rename it, or link to it under a plain name")],
+            Self::Huge { .. } => vec![Hint::say("choose a smaller one; it takes room only as it fills")],
             Self::Overlay { .. } | Self::Seed(_) | Self::Spec(_) => Vec::new(),
         }
     }
@@ -221,6 +225,11 @@ pub fn create(context: &Context, new: &NewVm, now: Time) -> Result<Created, Repo
             return Err(CreateError::MacosElsewhere.into());
         }
         (Guest::Linux, Kind::Generic) | (Guest::Macos, Kind::Mac) => {}
+    }
+    if let DiskSource::Empty(asked) | DiskSource::Image { size: Some(asked), .. } = new.disk
+        && i64::try_from(asked.count()).is_err()
+    {
+        return Err(CreateError::Huge { asked }.into());
     }
     context.prepare()?;
     let store = context.store()?;

@@ -238,3 +238,13 @@ fn hazard_a_name_says_more_than_itself_in_a_seed() {
     drop(env.run(["delete", "--yes", name]).ok());
     assert!(!folder.exists());
 }
+
+#[test]
+fn hazard_a_disk_is_larger_than_any_file() {
+    let env = TestEnv::new();
+    for size in ["9223372036854775808", "8388608TiB", "18446744073709551615"] {
+        drop(env.json(["create", "web1", "--disk-size", size]).refused(2, "size.invalid"));
+    }
+    drop(env.json(["create", "web1", "--disk-size", "16777216TiB"]).refused(2, "size.invalid"));
+    assert!(!env.folder("web1").exists());
+}
