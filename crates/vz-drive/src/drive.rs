@@ -14,6 +14,7 @@ use selfsame_machine::layout::{HARDWARE_MODEL, IDENTIFIER, RAW_DISK, SPEC};
 use selfsame_machine::lifecycle::{
     Answer, BackendEvent, Effect, Event, Life, Moment, Order, Phase, Request, step,
 };
+use selfsame_machine::network::Wish;
 use selfsame_machine::problem::Report;
 use selfsame_machine::spec::{Disk, DiskFormat, Spec};
 use selfsame_vz::{Parts, Plan, Vz};
@@ -221,12 +222,14 @@ fn plan(folder: &Path) -> Result<Plan> {
         || vec![Disk { file: RAW_DISK.to_owned(), format: DiskFormat::Raw, read_only: false, size: None }];
     let disks = spec.disks.clone().unwrap_or_else(usual);
     let identifier = Blob::read(&identifier);
+    let connection = Wish::default().of(spec.network, &spec.ports).map_err(said)?;
     Plan::of(&Parts {
         folder,
         spec: &spec,
         identifier: &identifier,
         hardware_model: hardware_model.as_deref(),
         disks: &disks,
+        connection: &connection,
     })
     .map_err(said)
 }
