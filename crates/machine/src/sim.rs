@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_refused_by_name() {
-        for text in ["fly", "delay", "delay=5", "hang,Hang", "step "] {
+        for text in ["fly", "delay", "delay=5x", "hang,Hang", "step "] {
             let refused = text.parse::<Behaviour>().unwrap_err();
             assert!(text.ends_with(&refused.word), "{refused}");
         }

@@ -261,7 +261,14 @@ impl Images {
             vouched,
             fetched: Time::now().to_string(),
         };
-        // First what is said of it: an image without is one that somebody put there.
+        // An older one goes first: nobody may take it for what is said of the new one. Then what is said of it: an image
+        // without is one that somebody put there.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(FileError::failed("remove", &path)(error).into());
+            }
+            Ok(()) | Err(_) => {}
+        }
         write_atomically(&with_suffix(&path, ".toml"), kept.write().as_bytes())?;
         std::fs::rename(&part, &path).map_err(FileError::failed("make", &path))?;
         let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());

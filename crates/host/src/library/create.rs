@@ -19,7 +19,9 @@ use selfsame_machine::seed::{Seed, UserData, VolumeError};
 use selfsame_machine::size::Bytes;
 use selfsame_machine::spec::{Boot, Disk, DiskFormat, Display, Folder, Guest, Login, Origin, SCHEMA, Spec};
 
-use crate::bundle::{EXTENSION, IDENTIFIER, INITRD, KERNEL, NVRAM, QCOW2_DISK, RAW_DISK, SEED, SPEC};
+use crate::bundle::{
+    EXTENSION, IDENTIFIER, INITRD, KERNEL, LOGIN_KEY, NVRAM, QCOW2_DISK, RAW_DISK, SEED, SPEC,
+};
 use crate::context::Context;
 use crate::disk::{self, DiskError};
 use crate::files::{CopyMethod, FileError, copy_new};
@@ -28,6 +30,8 @@ use crate::store::{IdentityRow, NewEvent, Store};
 use crate::time::Time;
 
 const BEGUN: &str = ".selfsame-new-";
+/// The largest disk: below what any file system here holds in one file (ext4: 16 TiB), and above what anybody has.
+const LARGEST: Bytes = Bytes::gibibytes(8 << 20);
 /// So often is a hidden folder begun anew that another command took for a leftover.
 const BEGINNINGS: u32 = 100;
 
@@ -120,6 +124,8 @@ pub struct NewVm {
     pub first_start: Option<FirstStart>,
     /// Who logs in, and with what, where the first start does not say.
     pub login: Option<Login>,
+    /// A private key that was made for it, whose public half lies beside it with `.pub`; it is copied.
+    pub login_key: Option<PathBuf>,
     /// Whether it is made for one run, and deleted at its end. Its identity is not kept in the library then.
     pub ephemeral: bool,
 }
@@ -154,7 +160,7 @@ enum CreateError {
         #[source]
         source: OverlayError,
     },
-    #[error("a disk of {asked} is larger than any file can be, which is below 8 EiB")]
+    #[error("a disk of {asked} is larger than the largest, which has {LARGEST}")]
     Huge { asked: Bytes },
     #[error("the guest cannot be told so at its first start")]
     Seed(#[source] VolumeError),
@@ -227,7 +233,7 @@ pub fn create(context: &Context, new: &NewVm, now: Time) -> Result<Created, Repo
         (Guest::Linux, Kind::Generic) | (Guest::Macos, Kind::Mac) => {}
     }
     if let DiskSource::Empty(asked) | DiskSource::Image { size: Some(asked), .. } = new.disk
-        && i64::try_from(asked.count()).is_err()
+        && asked > LARGEST
     {
         return Err(CreateError::Huge { asked }.into());
     }
@@ -344,6 +350,14 @@ fn fill(draft: &Path, new: &NewVm, now: Time) -> Result<Vec<PathBuf>, Report> {
     };
     if let Some(variables) = &new.variables {
         take(variables, NVRAM)?;
+    }
+    if let Some(key) = &new.login_key {
+        let target = draft.join(LOGIN_KEY);
+        take(key, LOGIN_KEY)?;
+        // OpenSSH takes no key that others may read.
+        fs::set_permissions(&target, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .map_err(FileError::failed("change the mode of", &target))?;
+        take(&key.with_extension("pub"), &format!("{LOGIN_KEY}.pub"))?;
     }
     let disk = match &new.disk {
         DiskSource::Over(bases) => {

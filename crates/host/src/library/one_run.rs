@@ -21,6 +21,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use selfsame_machine::architecture::Architecture;
 use selfsame_machine::code::Code;
@@ -35,7 +36,7 @@ use selfsame_machine::spec::{Boot, Disk, Display, Guest, Login, Spec};
 use super::create::{DiskSource, FirstStart, NewBoot, NewVm, create};
 use super::fresh::{fresh_identity, fresh_mac};
 use super::index::folders_in;
-use super::state::hold_stopped;
+use super::state::{VmState, hold_stopped};
 use crate::bundle::{Bundle, LOGIN_KEY, NVRAM, Named, hexadecimal, name_of};
 use crate::context::Context;
 use crate::disk;
@@ -47,6 +48,9 @@ use crate::time::Time;
 const BEGINS: &str = "rm-";
 /// So much of the base's name is in it.
 const BASE_LETTERS: usize = 100;
+
+/// How long other runs over the same base may take until their guests are up.
+const IN_TURN: Duration = Duration::from_secs(60);
 
 /// What a run begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,19 +154,9 @@ impl OneRun {
                 over_image(context, image, *architecture, user, name)?
             }
         };
-        let key =
-            (new.login.as_ref()).and_then(|login| login.key.as_ref()).map(|_| key_place(context, &new.name));
         let made = create(context, &new, now);
-        let outcome = made.and_then(|created| {
-            for (from, to) in key.iter().flat_map(|key| key_files(key, &created.folder)) {
-                fs::rename(&from, &to).map_err(FileError::failed("move", &from))?;
-            }
-            Ok(created.folder)
-        });
-        if let Some(key) = &key {
-            drop(fs::remove_dir_all(key));
-        }
-        Ok(Self { folder: outcome?, owner, base: held })
+        drop(fs::remove_dir_all(key_place(context, new.name.as_ref())));
+        Ok(Self { folder: made?.folder, owner, base: held })
     }
 
     /// The guest is up: its QEMU has the base open now, and the base need not be held any more.
@@ -206,7 +200,24 @@ pub fn leftovers(context: &Context) -> Vec<PathBuf> {
             found.push(folder);
         }
     }
+    forget_unborn(context);
     found
+}
+
+/// Removes what owners left who were killed before there was a VM: their locks, and keys that were made for it.
+fn forget_unborn(context: &Context) {
+    let entries = fs::read_dir(context.home.run()).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        let Some(name) = path.file_name().and_then(OsStr::to_str) else { continue };
+        let Some(name) = name.strip_suffix(".owner").filter(|name| name.starts_with(BEGINS)) else {
+            continue;
+        };
+        let gone = File::open(&path).is_ok_and(|file| file.try_lock_shared().is_ok());
+        if gone {
+            drop(fs::remove_dir_all(key_place(context, name)));
+            drop(fs::remove_file(&path));
+        }
+    }
 }
 
 /// Removes what the owner of a VM that is deleted had to be known by.
@@ -234,7 +245,20 @@ fn hold(context: &Context, folder: &Path) -> Result<(FolderLock, Claim), Report>
     if bundle.guest() == Guest::Macos {
         return Err(BaseError::Macos { name }.into());
     }
-    let held = hold_stopped(context, folder)?.ok_or_else(|| BaseError::Runs { name: name.clone() })?;
+    let began = Instant::now();
+    let held = loop {
+        if let Some(held) = hold_stopped(context, folder)? {
+            break held;
+        }
+        // Nothing of it runs, and somebody holds it: another run over it, until its guest is up.
+        let state = VmState::ask(context, bundle.key, Some(&bundle.identity.digest()));
+        let runs = state.map_err(FileError::failed("ask about", folder))?;
+        let runs = !matches!(runs, VmState::Stopped | VmState::Suspended(_) | VmState::Foreign);
+        if runs || began.elapsed() > IN_TURN {
+            return Err(BaseError::Runs { name }.into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
     if crate::state::summary(folder).is_some() {
         return Err(BaseError::Suspended { name }.into());
     }
@@ -293,13 +317,15 @@ fn over_image(
 ) -> Result<NewVm, Report> {
     let image = image.canonicalize().map_err(FileError::failed("find", image))?;
     let seen = disk::inspect(&image)?;
-    let public = make_key(&key_place(context, &name))?;
+    let place = key_place(context, name.as_ref());
+    let public = make_key(&place)?;
     let base = Disk { file: text(&image)?, format: seen.format, read_only: false, size: None };
     let user_data = UserData::Login { user: user.to_owned(), keys: vec![public] };
     let plain = plain(name, Some(architecture), NewBoot::Uefi, DiskSource::Over(vec![base]))?;
     Ok(NewVm {
         first_start: Some(FirstStart { user_data, user: Some(user.to_owned()) }),
         login: Some(Login { user: user.to_owned(), key: Some(LOGIN_KEY.to_owned()) }),
+        login_key: Some(place.join(LOGIN_KEY)),
         ..plain
     })
 }
@@ -336,20 +362,14 @@ fn plain(
         iso: None,
         first_start: None,
         login: None,
+        login_key: None,
         ephemeral: true,
     })
 }
 
 /// Where a key lies until the VM that it belongs to is there.
-fn key_place(context: &Context, name: &VmName) -> PathBuf {
+fn key_place(context: &Context, name: &str) -> PathBuf {
     context.home.run().join(format!("{name}.key"))
-}
-
-fn key_files(place: &Path, folder: &Path) -> [(PathBuf, PathBuf); 2] {
-    ["", ".pub"].map(|end| {
-        let file = format!("{LOGIN_KEY}{end}");
-        (place.join(&file), folder.join(file))
-    })
 }
 
 /// Has OpenSSH make a pair of keys, and gives the public one.

@@ -201,7 +201,15 @@ impl Transfer {
                 }
             }
             Message::Event(event) => match event.read() {
-                QmpEvent::Migration(MigrationStatus::Completed) => Some(self.done()),
+                QmpEvent::Migration(MigrationStatus::Completed) => {
+                    if let (Some(monitor), Some(Passed::Set(set)), Direction::Read) =
+                        (monitor, self.passed, self.direction)
+                    {
+                        // A state that is read keeps its room on the disk as long as QEMU has it open.
+                        drop(monitor.send(Command::RemoveFd { set }, limit));
+                    }
+                    Some(self.done())
+                }
                 QmpEvent::Migration(MigrationStatus::Failed | MigrationStatus::Cancelled) => {
                     // A QEMU that cannot read its state ends, and has said why in its log.
                     if self.direction == Direction::Write {

@@ -89,7 +89,11 @@ impl Door {
             key: bundle.spec.login.as_ref().and_then(|login| Some(bundle.folder.join(login.key.as_ref()?))),
             user: bundle.spec.login.map(|login| login.user),
             alias: alias(&digest),
-            known_hosts: KnownHosts::of(context),
+            known_hosts: if bundle.spec.ephemeral {
+                KnownHosts::of_one_run(&bundle.folder)
+            } else {
+                KnownHosts::of(context)
+            },
         })
     }
 

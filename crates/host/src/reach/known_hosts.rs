@@ -34,6 +34,12 @@ impl KnownHosts {
         Self { path: context.home.known_hosts() }
     }
 
+    /// That of a VM which was made for one run: it goes with it, and no other guest's keys are touched for it.
+    #[must_use]
+    pub(super) fn of_one_run(folder: &Path) -> Self {
+        Self { path: folder.join("known_hosts") }
+    }
+
     #[cfg(test)]
     pub(super) const fn for_tests(path: PathBuf) -> Self {
         Self { path }

@@ -260,7 +260,7 @@ pub fn ssh_config(door: &Door, login: &Login) -> Result<(Vec<String>, String), R
     if let Some(user) = login.user.as_ref().or(door.user.as_ref()) {
         line("User", &word(user)?);
     }
-    if let Some(key) = &login.key {
+    if let Some(key) = login.key.as_ref().or(door.key.as_ref()) {
         let name = key.to_str().ok_or_else(|| ReachError::Unspeakable { path: key.clone() })?;
         line("IdentityFile", &word(&name.replace('%', "%%"))?);
     }

@@ -89,13 +89,13 @@ pub fn plan(context: &Context, keep_vms: bool) -> Result<Removal, Report> {
         path.push(end);
         PathBuf::from(path)
     });
-    let mut paths = vec![home.run(), home.cache(), home.root().join("images"), home.root().join("ssh")];
+    let mut paths = vec![home.run(), home.cache(), home.root().join("images")];
     let mut kept = vec![context.lock_path().to_owned()];
     if keep_vms {
-        kept.extend([home.vms(), home.library(), home.config()]);
+        kept.extend([home.vms(), home.library(), home.config(), home.known_hosts()]);
     } else {
         paths.extend(library);
-        paths.push(home.config());
+        paths.extend([home.config(), home.known_hosts()]);
     }
     let unit = unit::find().ok().filter(|unit| unit.is_installed);
     paths.retain(|path| path.symlink_metadata().is_ok());

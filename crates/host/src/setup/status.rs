@@ -59,6 +59,7 @@ pub fn status(context: &Context) -> Vec<Item> {
         item("library", home.library(), true),
         item("images", home.root().join("images"), true),
         item("cache", home.cache(), true),
+        item("host keys of guests", home.known_hosts(), false),
         item("your settings", home.config(), false),
         item("the system's settings", system_file().to_owned(), false),
         item("locks, shared by all users", context.lock_path().to_owned(), false),

@@ -65,6 +65,11 @@ impl Hold {
             return Err(not_ours(format!("its UUID is {uuid}, not {}", record.qemu_uuid)).into());
         }
         let state = monitor.run_state(GREETING).map_err(|error| not_ours(error.to_string()))?;
+        if state == RunState::Prelaunch && !record.paused && summary(&self.folder.pinned()).is_none() {
+            // Its supervisor was killed before it let it go: it has run nothing, and the next start makes it anew.
+            drop(handle.signal(Signal::KILL));
+            return Err(held_folder(&options.folder, folder).into());
+        }
         let agent = monitor.is_port_open(AGENT, GREETING).map_err(|error| not_ours(error.to_string()))?;
         self.settle_state(&record, &handle, &state, options, folder)?;
         let record =
@@ -95,7 +100,7 @@ impl Hold {
         }
         life.agent = agent;
         Ok(Up {
-            life: life.sharing_folders(!record.folders.is_empty()),
+            life: life.sharing_folders(!record.folders.is_empty()).of_one_run(record.ephemeral),
             guest: AnyBackend::Qemu(Box::new(guest)),
             report,
             console,

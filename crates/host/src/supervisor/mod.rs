@@ -292,6 +292,10 @@ impl Hold {
     fn delete(&self) {
         // By its present path: it may have been renamed while it ran.
         let folder = std::fs::read_link(self.folder.pinned()).unwrap_or_else(|_| self.folder.pinned());
+        // Whoever has taken `ephemeral` out of the description meanwhile wants to keep it.
+        if !crate::bundle::Bundle::read(&folder).is_ok_and(|bundle| bundle.spec.ephemeral) {
+            return;
+        }
         if crate::library::delete(&self.context, &folder, crate::time::Time::now()).is_ok() {
             crate::library::forget_owner(&self.context, &crate::bundle::name_of(&folder));
         }

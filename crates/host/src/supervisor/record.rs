@@ -126,6 +126,9 @@ pub struct RunRecord {
     /// How the guest behaves, if it is one that is played.
     #[serde(default)]
     pub sim: Option<String>,
+    /// Whether the guest was to stand still from its start on.
+    #[serde(default)]
+    pub paused: bool,
     /// How it ended, where the store could not be told.
     pub ended: Option<(Cause, String)>,
 }

@@ -93,6 +93,7 @@ impl Hold {
             link: None,
             wish: options.wish.clone(),
             ephemeral: bundle.spec.ephemeral,
+            paused,
             sim: None,
             ended: None,
         };
@@ -117,7 +118,8 @@ impl Hold {
                 self.place.path().display()
             ));
         }
-        let life = Life::adopted(is_paused).sharing_folders(!record.folders.is_empty());
+        let life =
+            Life::adopted(is_paused).sharing_folders(!record.folders.is_empty()).of_one_run(record.ephemeral);
         Ok(Up { life, guest, report, console, status, record, notes, passage: Some(passage) })
     }
 

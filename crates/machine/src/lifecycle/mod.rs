@@ -330,6 +330,8 @@ pub struct Life {
     pub pausing: Option<Pausing>,
     /// Whether the guest uses folders of the host. What it has open there is on the host, and in no saved state.
     pub shares_folders: bool,
+    /// Whether the VM was made for one run: there is no later one that could go on from a state.
+    pub one_run: bool,
 }
 
 impl Life {
@@ -357,8 +359,22 @@ impl Life {
         Self { shares_folders, ..self }
     }
 
+    /// The same VM, which was made for one run or was not.
+    #[must_use]
+    pub fn of_one_run(self, one_run: bool) -> Self {
+        Self { one_run, ..self }
+    }
+
     const fn at(phase: Phase) -> Self {
-        Self { phase, shutdown: None, asked: Asked::No, agent: false, pausing: None, shares_folders: false }
+        Self {
+            phase,
+            shutdown: None,
+            asked: Asked::No,
+            agent: false,
+            pausing: None,
+            shares_folders: false,
+            one_run: false,
+        }
     }
 }
 

@@ -139,6 +139,10 @@ impl Draft {
                 "it uses folders of the host, which no saved state can hold",
                 "stop it and run it without `--dir`; `set --no-dir` takes those of vm.toml away",
             ),
+            Phase::Running | Phase::Paused if self.life.one_run => denied(
+                "it was made for one run, and is deleted when that ends",
+                "let it end, or make a VM that stays by `create`",
+            ),
             Phase::Running => {
                 self.life.phase = Phase::Suspending { ran: true, saving: false };
                 self.order(Order::Pause);

@@ -109,6 +109,13 @@ fn matrix() {
     }
     writeln!(table, "with folders of the host: Suspend").unwrap();
     for phase in phases() {
+        let one_run =
+            step(&life(phase.clone()).of_one_run(true), &Event::Request(Request::Suspend), Duration::ZERO);
+        assert!(
+            !matches!(phase, Phase::Running | Phase::Paused)
+                || matches!(one_run.answer, Some(Answer::Denied { .. })) && one_run.effects.is_empty(),
+            "{phase:?}: {one_run:?}"
+        );
         let sharing = life(phase.clone()).sharing_folders(true);
         let next = step(&sharing, &Event::Request(Request::Suspend), NOW);
         assert_eq!(next.life, sharing, "nothing changes");

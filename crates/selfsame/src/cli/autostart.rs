@@ -61,6 +61,9 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
             }
         }
     }
+    if global.format == Format::Text && done.is_empty() && first.is_none() {
+        note("no VM is marked: `selfsame set NAME --autostart on` marks one");
+    }
     if global.format == Format::Json {
         json(&serde_json::json!({ "schema": "autostarted/1", "stopped": arguments.stop, "names": done }));
     }

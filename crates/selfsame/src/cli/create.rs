@@ -235,6 +235,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: Arguments) -> O
         iso: arguments.iso,
         first_start,
         login: None,
+        login_key: None,
         variables: None,
         ephemeral: false,
     };

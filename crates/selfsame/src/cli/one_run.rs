@@ -11,7 +11,7 @@ use selfsame_host::bundle::{Bundle, Named};
 use selfsame_host::context::Context;
 use selfsame_host::images::{Images, Source};
 use selfsame_host::library::{Base, OneRun, delete, find, leftovers};
-use selfsame_host::reach::{Door, KnownHosts, Login, Patience, Remote, Session, alias, await_server};
+use selfsame_host::reach::{Door, Login, Patience, Remote, Session, await_server};
 use selfsame_host::supervisor::{Client, Launched, PATIENCE};
 use selfsame_host::time::Time;
 use selfsame_machine::architecture::Architecture;
@@ -42,12 +42,7 @@ pub(super) fn run(context: &Context, global: &Global, arguments: &Arguments) -> 
     let base = base(context, global, arguments.start.vm())?;
     let mut one = OneRun::make(context, &base, Time::now())?;
     let outcome = in_it(context, global, arguments, &mut one);
-    let forgotten = Bundle::read(&one.folder).map(|bundle| alias(&bundle.identity.digest()));
     let finished = finish(context, one);
-    if let Ok(alias) = forgotten {
-        // The identity is gone with the VM: nobody will ask for its key again.
-        drop(KnownHosts::of(context).forget(&alias));
-    }
     match (outcome, finished) {
         (Ok(status), Ok(())) => Ok(status),
         (Ok(status), Err(report)) => {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use selfsame_host::bundle::{Bundle, Named};
 use selfsame_host::context::Context;
@@ -12,7 +13,8 @@ use selfsame_host::lock::{FolderLock, Ticket};
 use selfsame_host::qemu::accelerator;
 use selfsame_host::quota::line::Line;
 use selfsame_host::supervisor::{
-    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, Status, SupervisorError, launch_in_turn,
+    Client, Ended, Launched, Mission, Options, PATIENCE, RunNames, RunRecord, Status, SupervisorError,
+    launch_in_turn,
 };
 use selfsame_machine::code::{Code, Exit};
 use selfsame_machine::lifecycle::Cause;
@@ -27,6 +29,10 @@ use super::logs::Follower;
 use super::wait::Patience;
 use super::{Global, Outcome, net, supervise};
 use crate::output::{Format, data, json, note};
+
+/// How long a supervisor may take to greet of which no guest is up yet: it greets when there is one, and on a busy host that
+/// takes longer than an answer.
+const STARTING: Duration = Duration::from_secs(25);
 
 /// Start a VM, or take over one whose supervisor is gone
 ///
@@ -281,7 +287,10 @@ fn start_in_turn(
     let folder = find(context, &arguments.vm)?;
     let name = context.named(&folder);
     // Asked before a process is started for it: the common way to find that it runs already.
-    if let Some(client) = Client::connect(&context.home.run(), names(&folder)?, PATIENCE)? {
+    let (run, names) = (context.home.run(), names(&folder)?);
+    let record = RunRecord::read(&run, names).filter(RunRecord::is_of_this_boot);
+    let is_up = record.and_then(|record| record.qemu).is_some_and(|qemu| qemu.lives());
+    if let Some(client) = Client::connect(&run, names, if is_up { PATIENCE } else { STARTING })? {
         return Err(SupervisorError::Running { name, pid: Some(client.pid()) }.into());
     }
     // The supervisor runs elsewhere: what is relative here is resolved here.
