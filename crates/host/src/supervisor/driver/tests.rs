@@ -76,7 +76,9 @@ impl Model {
             Op::Poke(poke) => self.poke(poke),
         };
         match self.place {
-            Place::Running | Place::Stopping => self.computes = true,
+            Place::Running => self.computes = true,
+            // One that hangs does not go on to hear of its power button.
+            Place::Stopping => self.computes |= !self.hangs(),
             Place::Paused | Place::Stopped | Place::Starting => self.computes = false,
             Place::Suspending | Place::Ending(_) | Place::Ended(_) => {}
         }
@@ -306,6 +308,11 @@ fn play(behaviour: &Behaviour, ops: &[Op]) {
                 model.place
             );
         }
+    }
+    let began = Instant::now();
+    while !driver.is_finished() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{behaviour} {ops:?}: it goes on, and {model:?}");
+        std::thread::sleep(Duration::from_millis(1));
     }
     let (end, notes) = driver.join().unwrap();
     let Place::Ended(cause) = model.place else { panic!("the model has not come to an end: {model:?}") };
