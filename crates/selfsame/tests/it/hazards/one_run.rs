@@ -127,3 +127,29 @@ fn hazard_a_command_is_run_where_none_can_be() {
     assert_eq!((missing.status, &missing.error()["code"]), (Some(125), &"vm.not_found".into()), "{missing}");
     drop(env.json(["run", "base", "--", "true"]).refused(2, "usage.invalid"));
 }
+
+#[test]
+fn hazard_an_image_is_the_base_of_a_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let env = TestEnv::new();
+    let image = env.root().join("image.raw");
+    fs::write(&image, vec![0; 1 << 20]).unwrap();
+    let mut command = env.command(["run", "--rm", "--paused"]);
+    let command = command.arg(&image).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    until("it is up", || env.qemus().len() == 1 && made(&env).len() == 1);
+    let folder = made(&env).remove(0);
+    // OpenSSH takes no key that others may read; the guest is told of its public half.
+    let mode = fs::metadata(folder.join("LoginKey")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let public = fs::read_to_string(folder.join("LoginKey.pub")).unwrap();
+    let seed = String::from_utf8_lossy(&fs::read(folder.join("seed.img")).unwrap()).into_owned();
+    assert!(seed.contains(public.split_whitespace().nth(1).unwrap()), "the seed has the key");
+    let name = folder.file_stem().unwrap().to_str().unwrap().to_owned();
+    drop(env.json(["suspend", &name]).refused(9, "request.denied"));
+    send(child.id(), Signal::KILL);
+    child.wait().unwrap();
+    until("it is deleted", || made(&env).is_empty());
+    env.nothing_is_left();
+    assert_eq!(fs::read(&image).unwrap(), vec![0; 1 << 20]);
+}
