@@ -89,7 +89,7 @@ pub fn plan(context: &Context, keep_vms: bool) -> Result<Removal, Report> {
         path.push(end);
         PathBuf::from(path)
     });
-    let mut paths = vec![home.run(), home.cache(), home.root().join("images")];
+    let mut paths = vec![home.run(), home.cache(), home.images()];
     let mut kept = vec![context.lock_path().to_owned()];
     if keep_vms {
         kept.extend([home.vms(), home.library(), home.config(), home.known_hosts()]);

@@ -57,7 +57,7 @@ pub fn status(context: &Context) -> Vec<Item> {
         item("home", home.root().to_owned(), false),
         item("VMs", home.vms(), true),
         item("library", home.library(), true),
-        item("images", home.root().join("images"), true),
+        item("images", home.images(), true),
         item("cache", home.cache(), true),
         item("host keys of guests", home.known_hosts(), false),
         item("your settings", home.config(), false),
